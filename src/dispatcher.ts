@@ -26,6 +26,7 @@ import { FailureLog } from './pipeline/lane/failure-log.ts';
 import type { Lane } from './pipeline/lane/lane.ts';
 import { checkFunctions, findIn, type FunctionInfo } from './pipeline/run/describe-functions.ts';
 import type { WorkerPool } from './pipeline/run/worker-pool.ts';
+import type { RedisConnection } from './redis/contract.ts';
 
 /** Longest time for the threads to end by themselves, ms. */
 const CLOSE_POOL_MS = 5000;
@@ -48,6 +49,7 @@ export class Dispatcher {
   #pool: WorkerPool | null = null;
   #viewFolds: readonly ViewFold[] = [];
   #parts: Parts | null = null;
+  #connection: RedisConnection | null = null;
   #uncaught = 0;
   #repeats = 0;
   #stopped: Promise<void> | null = null;
@@ -58,6 +60,9 @@ export class Dispatcher {
    * have changed since the start.
    */
   readonly failed: Promise<MillraceError> = new Promise((resolve) => (this.#fail = resolve));
+  #end!: () => void;
+  /** Resolves when the dispatcher has stopped. */
+  readonly ended: Promise<void> = new Promise((resolve) => (this.#end = resolve));
 
   constructor(options: DispatcherOptions) {
     const { deployment } = options;
@@ -87,6 +92,10 @@ export class Dispatcher {
   /** Lanes of its share that others still hold: they give them back as their turns end. */
   get lanesToCome(): number {
     return this.#parts?.keeper.reportShare().missing ?? 0;
+  }
+  /** Whether it has stopped itself. */
+  get isFailed(): boolean {
+    return this.#failure !== null;
   }
   get threadDeaths(): number {
     return this.#pool?.deaths ?? 0;
@@ -164,6 +173,7 @@ export class Dispatcher {
       await this.#describe(pool, problems);
       this.#throwIfStopping();
       const connection = this.#deployment.connect('dispatcher');
+      this.#connection = connection;
       this.#viewFolds = this.#createViewFolds({ connection, pool });
       const registration = new Registration({
         connection,
@@ -241,6 +251,8 @@ export class Dispatcher {
     await parts?.doorbells.stop();
     await this.#pool?.close(this.#drain.signal.aborted ? 0 : Math.min(CLOSE_POOL_MS, deadlineMs));
     this.#bursts.close();
+    await this.#connection?.close();
+    this.#end();
   }
 
   /** @throws ClosedError */

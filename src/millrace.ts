@@ -11,6 +11,7 @@ import { INSPECT, shown } from './core/shown.ts';
 import { openDeployment, shownDeployment, warnOfServer, type Deployment } from './deployment.ts';
 import type { Log } from './core/log.ts';
 import { Dispatcher } from './dispatcher.ts';
+import { EndedDispatchers } from './dispatcher/ended-dispatchers.ts';
 import { DISPATCHER_OPTIONS, type DispatcherOptions } from './dispatcher/dispatcher-options.ts';
 import { noteLoss } from './lag/losses.ts';
 import { partOf } from './lag/rates.ts';
@@ -55,8 +56,10 @@ export interface StoreOptions extends Partial<StoreSettings>, DurabilityOptions 
 
 export class Millrace {
   readonly deployment: Deployment;
-  readonly #parts: { close(): Promise<void> }[] = [];
-  readonly #dispatchers: Dispatcher[] = [];
+  /** Parts that are not closed. A long-lived service may open and close many. */
+  readonly #parts = new Set<{ close(): Promise<void> }>();
+  readonly #dispatchers = new Set<Dispatcher>();
+  readonly #ended = new EndedDispatchers();
   /** Counts of its dispatchers and publishers, from which metrics are told. */
   readonly meters: ProcessSources;
   #metrics: Promise<ProcessMetrics> | null = null;
@@ -67,7 +70,7 @@ export class Millrace {
       deployment,
       turns: new TurnMeters(),
       publishing: new PublishMeters(),
-      dispatchers: () => this.#dispatchers,
+      dispatchers: () => [...this.#ended.all, ...this.#dispatchers],
     };
   }
 
@@ -86,8 +89,9 @@ export class Millrace {
     if (problems.length > 0) throw new ConfigError(problems);
     const { keys, catalog, schemas, partitions, tracing } = this.deployment;
     const connection = this.deployment.connect('publisher');
-    const publisher = new Publisher({
+    const publisher: Publisher = new Publisher({
       connection,
+      closed: () => this.#forget(publisher, connection),
       keys,
       catalog,
       schemas,
@@ -105,12 +109,12 @@ export class Millrace {
           ),
         );
       },
-      gap: (error, lastEntryId) => void this.#gap(connection, error, lastEntryId),
+      gap: (error, lastEntryId) => void this.#gap(error, lastEntryId),
       verify: () => this.deployment.settings.verify(),
       meters: this.meters.publishing,
       refused: this.#tellRefused(connection),
     });
-    this.#parts.push(publisher);
+    this.#parts.add(publisher);
     return publisher;
   }
 
@@ -131,8 +135,9 @@ export class Millrace {
     const connection = this.deployment.connect('store');
     const { keys, partitions, catalog, schemas, registry, environment, log, tracing } =
       this.deployment;
-    const store = new EventStore({
+    const store: EventStore = new EventStore({
       connection,
+      closed: () => this.#forget(store, connection),
       keys,
       partitions,
       catalog,
@@ -143,10 +148,10 @@ export class Millrace {
       tracing,
       confirm,
       settings: merged,
-      gap: (error) => void this.#gap(connection, error),
+      gap: (error) => void this.#gap(error),
       verify: () => this.deployment.settings.verify(),
     });
-    this.#parts.push(store);
+    this.#parts.add(store);
     return store;
   }
 
@@ -167,8 +172,14 @@ export class Millrace {
         onTurn?.(turn);
       },
     });
-    this.#dispatchers.push(dispatcher);
-    this.#parts.push({ close: () => dispatcher.stop() });
+    const part = { close: () => dispatcher.stop() };
+    this.#dispatchers.add(dispatcher);
+    this.#parts.add(part);
+    void dispatcher.ended.then(() => {
+      this.#parts.delete(part);
+      this.#dispatchers.delete(dispatcher);
+      this.#ended.add(dispatcher);
+    });
     return dispatcher;
   }
 
@@ -196,7 +207,7 @@ export class Millrace {
    * this process owns.
    */
   async close(): Promise<void> {
-    await Promise.all(this.#parts.splice(0).map((part) => part.close()));
+    await Promise.all([...this.#parts].map((part) => part.close()));
     await this.deployment.close();
   }
 
@@ -216,6 +227,11 @@ export class Millrace {
     return shown('Millrace', this.toJSON(), options, inspect);
   }
 
+  async #forget(part: { close(): Promise<void> }, connection: RedisConnection): Promise<void> {
+    this.#parts.delete(part);
+    await connection.close();
+  }
+
   /**
    * Returns a reporter of refused writes. It warns at once, then every 30 s while publishing waits.
    */
@@ -230,8 +246,9 @@ export class Millrace {
     };
   }
 
-  async #gap(connection: RedisConnection, error: ProducerGapError, to = ''): Promise<void> {
-    const { keys, log, settings } = this.deployment;
+  async #gap(error: ProducerGapError, to = ''): Promise<void> {
+    // The publisher's own connection ends with the publisher, and the ledger must have the loss.
+    const { connection, keys, log, settings } = this.deployment;
     settings.doubt();
     log('error', 'LOSS: Redis has lost flushes it had acknowledged', { err: error });
     void this.deployment.checkSchemas();

@@ -129,7 +129,10 @@ function factsOf(sources: HealthSources): HealthFacts {
     leaseMs,
     partitions: deployment.partitions,
     phase,
-    connections: [deployment.connection, ...(parts ? [parts.connection] : [])],
+    // A dispatcher that has stopped has closed its own.
+    connections: [deployment.connection, ...(parts ? [parts.connection] : [])].filter(
+      ({ status }, i) => i === 0 || status !== 'closed',
+    ),
     lanes: [...(parts?.keeper.lanes.values() ?? [])],
     specs: functions.map(({ spec }) => spec),
     share: (running ? parts?.keeper.reportShare() : null) ?? null,

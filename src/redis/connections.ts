@@ -6,7 +6,7 @@ type Shared = Pick<ConnectionOptions, 'url' | 'log' | 'tls' | 'roundTrips' | 'fa
 /** The connections of one process to one address. */
 export class Connections {
   readonly #options: Shared;
-  readonly #open: RedisConnection[] = [];
+  #open: RedisConnection[] = [];
   #cluster = false;
 
   constructor(options: Shared) {
@@ -27,7 +27,8 @@ export class Connections {
       // server.
       onUnfit: (reply) => this.#open.forEach((other) => other.renew(reply)),
     });
-    this.#open.push(connection);
+    // A part that has ended has closed its own connection.
+    this.#open = [...this.#open.filter(({ status }) => status !== 'closed'), connection];
     return connection;
   }
 

@@ -80,6 +80,8 @@ export interface ReadOptions {
 export interface StoreParts extends RedisSource, DataReaderParts {
   readonly confirm: Confirm;
   readonly settings: StoreSettings;
+  /** Told that the store is closed. */
+  readonly closed?: () => Promise<void>;
   readonly gap: (error: ProducerGapError) => void;
   /** Null: OpenTelemetry's API is not installed. */
   readonly tracing: Tracing | null;
@@ -340,6 +342,7 @@ export class EventStore {
   async close(): Promise<void> {
     await this.#queue.close();
     await this.#loader.close();
+    await this.#parts.closed?.();
   }
 
   /** The settings, for logs. */

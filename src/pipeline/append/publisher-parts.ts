@@ -14,6 +14,8 @@ import type { Verify } from './verify-deployment.ts';
 
 export interface PublisherParts {
   readonly connection: RedisConnection;
+  /** Told that the publisher is closed. */
+  readonly closed?: () => Promise<void>;
   readonly keys: Keys;
   readonly catalog: Catalog;
   /** Ids of the types' schemas in the registry, stamped on each event. A type may have none. */

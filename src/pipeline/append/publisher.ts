@@ -178,6 +178,7 @@ export class Publisher {
     await this.flush();
     this.#stop.abort();
     this.#parts.meters?.open.delete(this);
+    await this.#parts.closed?.();
   }
 
   /** For logs. */
