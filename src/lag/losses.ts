@@ -22,9 +22,9 @@ import type { Keys } from '../redis/keys.ts';
  *   has been set free.
  * - `sequence`: a producer's next flush was not the expected one. Redis has lost flushes that it
  *   had acknowledged.
- * - `counts`: a count was below zero, because Redis had applied a half of a transaction (a torn
- *   append-only file). It has been set right. Or another program had overwritten a counter, which
- *   counts on from 0.
+ * - `counts`: a count was below zero, because Redis had applied a transaction in part (a torn
+ *   append-only file), or another program had changed it. It has been set right. Or another program
+ *   had overwritten a counter, which counts on from 0.
  */
 export type LossKind =
   'entries' | 'pending' | 'acknowledgement' | 'group' | 'parked' | 'wedged' | 'sequence' | 'counts';

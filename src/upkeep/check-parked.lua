@@ -34,8 +34,8 @@
 -- - 'late': due later than any retry of this function
 -- - 'empty': nothing is parked
 --
--- A count below zero comes from a transaction of which Redis has applied a half
--- (docs/operations.md). The count is set right where its value is certain.
+-- A count below zero comes from a transaction that Redis has applied in part (docs/operations.md),
+-- or from another program. The count is set right where its value is certain.
 --
 -- Cost: O(units x log(units)), the walk over T counters, and the bytes of up to 500 records.
 local fn, longest, T = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])

@@ -164,7 +164,7 @@ export class Upkeep implements Lifecycle {
       });
     }
     if (corrected !== 0) {
-      const message = `the count of parked events was ${corrected} too low and has been corrected: Redis has applied half of a transaction (a torn append-only file)`;
+      const message = `the count of parked events was ${corrected} too low and has been corrected. Redis has applied a transaction in part (a torn append-only file), or somebody has changed the counters`;
       log('error', `LOSS: ${message}`, { function: fn, partition });
       await noteLoss(connection, keys, partition, {
         kind: 'counts',

@@ -3,8 +3,9 @@
  *
  * - take over: the lane has just begun. It asks whether earlier owners have died here.
  * - release: the lane makes the slow events of earlier owners due.
- * - go back: Redis has gone back in time (power loss, failover). The lane's memory belongs to a
- *   history that Redis no longer has. So the lane forgets it, and reads its own pending list first.
+ * - go back: Redis has gone back in time (power loss, failover), or somebody deleted a parked list.
+ *   The lane's memory belongs to a history that Redis no longer has. So the lane forgets it, and
+ *   reads its own pending list first.
  * - reread: a turn failed, and its reads and its commit have an unknown outcome. The lane counts
  *   the parked events again.
  * - nothing.
@@ -59,13 +60,13 @@ export class Recovery {
     this.#lane.bell.ring();
   }
 
-  /** Redis has forgotten the last commit. */
+  /** Redis no longer has the last commit, or a parked record. */
   goBack(): void {
     if (this.#due !== 'nothing' && this.#due !== 'reread') return;
     this.#due = 'go back';
     this.#lane.log(
       'error',
-      'LOSS: Redis has forgotten the last commit of a lane (power loss, failover): the lane starts over from the data in Redis',
+      'LOSS: Redis no longer has the last commit or a record of a lane (power loss, failover, deleted list). The lane starts over from the data in Redis',
       {},
     );
     this.#lane.bell.ring();
