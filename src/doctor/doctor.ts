@@ -153,8 +153,11 @@ function judgeRefusal({ kind, problem }: UnfitProblem, deployment: Deployment): 
 function redisCliOf({ url, server, connection }: Deployment): RedisCli {
   return (node, command) => {
     if (connection.isCluster) {
-      const [, host, port] = /^(.*):(\d+)$/.exec(node ?? server.nodes[0]?.node ?? '') ?? [];
-      return `redis-cli -h ${host ?? '<host>'} -p ${port ?? '<port>'} ${command}`;
+      const at = node ?? server.nodes[0]?.node ?? '';
+      const [, host = '<host>', port = '<port>'] = /^(.*):(\d+)$/.exec(at) ?? [];
+      return node === null
+        ? `redis-cli --cluster call ${host}:${port} ${command}`
+        : `redis-cli -h ${host} -p ${port} ${command}`;
     }
     if (url.startsWith('unix:'))
       return `redis-cli -s ${shellWord(parseRedisUrl(url).path ?? '')} ${command}`;

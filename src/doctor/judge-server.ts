@@ -4,7 +4,7 @@ import { atLeast, MIN_SERVER_VERSION } from '../redis/server-binary.ts';
 import { counted, fact, someOf, type Diagnosis } from './diagnosis.ts';
 import type { RefusedTrial } from './server-facts.ts';
 
-/** Writes `redis-cli … <command>` for a server. */
+/** Writes `redis-cli … <command>` for a server. Null: for every node of a Cluster. */
 export type RedisCli = (node: string | null, command: string) => string;
 
 export interface ServerFacts {
@@ -82,21 +82,24 @@ const REFUSALS: Readonly<Record<string, readonly [cure: string, command: string]
 
 /** Judges the refused trials. NOPERM is a matter of rights. */
 export function judgeWrites(trials: readonly RefusedTrial[], cli: RedisCli): Diagnosis[] {
-  const byReply = new Map<string, RefusedTrial[]>();
+  const alike = new Map<string, [RefusedTrial, ...RefusedTrial[]]>();
   for (const trial of trials) {
     if (trial.reply === 'NOPERM') continue;
-    byReply.set(trial.reply, [...(byReply.get(trial.reply) ?? []), trial]);
+    const known = alike.get(`${trial.reply} ${trial.node}`);
+    if (known) known.push(trial);
+    else alike.set(`${trial.reply} ${trial.node}`, [trial]);
   }
-  return [...byReply].map(([reply, refused]) => {
+  return [...alike.values()].map((refused) => {
+    const [{ reply, node, message }] = refused;
     const [cure, command] = REFUSALS[reply] ?? ['Look at the log of the server', 'INFO'];
     return {
       code: 'writes-refused',
       severity: 'error',
       about: reply,
       problem: 'The server answers, but refuses writes: nothing is published or acknowledged',
-      evidence: `${refused[0]?.message ?? reply}; partitions ${someOf(refused.map(({ partition }) => String(partition)))}`,
+      evidence: `${node === null ? '' : `${node}: `}${message}; partitions ${someOf(refused.map(({ partition }) => String(partition)))}`,
       cure,
-      command: cli(null, command),
+      command: cli(node, command),
     } satisfies Diagnosis;
   });
 }

@@ -159,12 +159,16 @@ async function byDryRun(
   user: string,
   examples: readonly Example[],
 ): Promise<MissingRight[]> {
+  // Each node of a Cluster has rights of its own.
   const answers = await Promise.all(
-    examples.map(({ words }) => connection.command('ACL', 'DRYRUN', user, ...words)),
+    examples.map(({ words }) => connection.commandOnMasters('ACL', 'DRYRUN', user, ...words)),
   );
-  return examples.flatMap((example, i) =>
-    answers[i] === 'OK' ? [] : [missing(example, String(answers[i]))],
-  );
+  return examples.flatMap((example, i) => {
+    const refused = answers[i]?.find(({ reply }) => reply !== 'OK');
+    if (!refused) return [];
+    const at = connection.isCluster ? ` (node ${refused.node})` : '';
+    return [missing(example, `${String(refused.reply)}${at}`)];
+  });
 }
 
 async function byScript(

@@ -1,5 +1,6 @@
 /** Reads facts about the servers. A server that does not tell a fact leaves it null. */
 import { statfs } from 'node:fs/promises';
+import { crc16 } from '../core/partition.ts';
 import { RedisReplyError } from '../core/errors/server-errors.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import type { RedisSource } from '../redis/source.ts';
@@ -102,6 +103,8 @@ async function diskOf(dir: string): Promise<Disk | null> {
 /** Refusal of the write that the trial makes. */
 export interface RefusedTrial {
   readonly partition: number;
+  /** The partition's node, host:port. Null: a single server, or not known. */
+  readonly node: string | null;
   readonly reply: string;
   readonly message: string;
 }
@@ -124,8 +127,26 @@ export async function tryWrites({
     } catch (error) {
       if (!(error instanceof RedisReplyError)) throw error;
       const { reply, message } = error;
-      return { partition, reply, message };
+      return { partition, node: null, reply, message };
     }
   });
-  return (await Promise.all(trials)).filter((one) => one !== null);
+  const refused = (await Promise.all(trials)).filter((one) => one !== null);
+  if (!connection.isCluster || refused.length === 0) return refused;
+  const nodeOf = await readNodeOf(connection);
+  return refused.map((one) => ({ ...one, node: nodeOf(one.partition) }));
+}
+
+type SlotRange = readonly [first: number, last: number, master: readonly [string, number]];
+const SLOTS = 16_384;
+
+/** Returns the function that tells a partition's master in a Cluster: host:port, or null. */
+async function readNodeOf(
+  connection: RedisConnection,
+): Promise<(partition: number) => string | null> {
+  const ranges = (await connection.command('CLUSTER', 'SLOTS')) as readonly SlotRange[];
+  return (partition) => {
+    const slot = crc16(String(partition)) % SLOTS;
+    const [, , master] = ranges.find(([first, last]) => first <= slot && slot <= last) ?? [];
+    return master === undefined ? null : `${master[0]}:${master[1]}`;
+  };
 }

@@ -13,7 +13,10 @@ const SKEW = { warningMs: 2000, errorMs: 300_000 } as const;
 
 export interface TimeFacts {
   readonly roundTripsMs: readonly number[];
-  /** This machine's clock minus the server's, ms. Null: TIME is not granted. */
+  /**
+   * This machine's clock minus the server's, ms; of a Cluster, the greatest difference. Null: TIME
+   * is not granted.
+   */
   readonly aheadMs: number | null;
   /** Bound of its error, ms: half of the round trip. */
   readonly errorMs: number;
@@ -26,27 +29,38 @@ export async function readTimes(connection: RedisConnection): Promise<TimeFacts>
   for (let i = 0; i < ROUND_TRIPS; i++) {
     const sentMs = monotonicMs();
     const sentAtMs = wallClockMs();
-    const nowMs = await serverTime(connection);
+    const times = await serverTimes(connection);
     const roundTripMs = monotonicMs() - sentMs;
     roundTripsMs.push(roundTripMs);
     if (roundTripMs < best.roundTripMs)
       best = {
         roundTripMs,
-        aheadMs: nowMs === null ? null : sentAtMs + roundTripMs / 2 - nowMs,
+        aheadMs: furthest(times.map((nowMs) => sentAtMs + roundTripMs / 2 - nowMs)),
       };
   }
   return { roundTripsMs, aheadMs: best.aheadMs, errorMs: best.roundTripMs / 2 };
 }
 
-/** Null: TIME is not granted. The refusal is a round trip all the same. */
-async function serverTime(connection: RedisConnection): Promise<number | null> {
+/** Time of each master. Empty: TIME is not granted. The refusal is a round trip all the same. */
+async function serverTimes(connection: RedisConnection): Promise<number[]> {
   try {
-    const [seconds, micros] = (await connection.command('TIME')) as [string, string];
-    return Number(seconds) * 1000 + Number(micros) / 1000;
+    const replies = await connection.commandOnMasters('TIME');
+    return replies.map(({ reply }) => {
+      const [seconds, micros] = reply as [string, string];
+      return Number(seconds) * 1000 + Number(micros) / 1000;
+    });
   } catch (error) {
-    if (error instanceof RedisReplyError && !error.retryable) return null;
+    if (error instanceof RedisReplyError && !error.retryable) return [];
     throw error;
   }
+}
+
+/** Returns the value furthest from 0. Null: there is none. */
+function furthest(values: readonly number[]): number | null {
+  return values.reduce<number | null>(
+    (most, value) => (most === null || Math.abs(value) > Math.abs(most) ? value : most),
+    null,
+  );
 }
 
 export function judgeTimes(facts: TimeFacts, cli: RedisCli): Diagnosis[] {

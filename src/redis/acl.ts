@@ -60,7 +60,7 @@ export function aclRules({ namespace, part, registersSchemas }: AclOptions): str
     ...(part === 'admin' ? [] : [`%R~${namespace}:*`]),
     ...['+@connection', '+@read', ...(writes ? ['+@write'] : [])],
     // No server-wide command remains of the categories above.
-    ...['-@admin', '-@dangerous', '+time', '+cluster|slots'],
+    ...['-@admin', '-@dangerous', '+time', '+cluster|slots', '+cluster|info'],
     ...['+eval_ro', '+evalsha_ro', ...(writes ? ['+eval', '+evalsha'] : [])],
   ];
 }

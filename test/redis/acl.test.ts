@@ -8,6 +8,7 @@ import t from 'tap';
 import { readLag } from '../../src/lag/lag.ts';
 import { connect, type Millrace } from '../../src/millrace.ts';
 import { aclRules, PARTS, type Part } from '../../src/redis/acl.ts';
+import { startCluster } from '../../scripts/lab/redis-cluster.ts';
 import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { until } from '../../scripts/lab/until.ts';
 import { createProject, NOTES_PROTO, parseLines } from '../cli/run-cli.ts';
@@ -207,6 +208,52 @@ t.test('a deployment under the least rights', async (t) => {
       }
     }
   });
+});
+
+t.test('a Cluster under the least rights', async (t) => {
+  const cluster = await startCluster(t, { masters: 2 });
+  const nodes = cluster.nodes.map((node) => node.client());
+  await Promise.all(nodes.map(createUsers));
+  const p = createProject(t, cluster.url, FILES);
+  const env = (part: Part): NodeJS.ProcessEnv => ({
+    REDIS_URL: cluster.url.replaceAll(
+      'redis://',
+      `redis://${part}:${encodeURIComponent('p@ss:/w')}@`,
+    ),
+    MILLRACE_MODE: 'production',
+    MILLRACE_PORT: '0',
+  });
+  const ok = async (part: Part, ...args: string[]): Promise<string> => {
+    const { status, stdout, stderr } = await p.here(args, env(part));
+    t.equal(status, 0, `${part}: ${args.join(' ')}: ${stderr}`);
+    return stdout;
+  };
+  await ok('admin', 'schema', 'register');
+  for (const text of ['good', 'bad', 'go', 'b1', 'b2', 'b3'])
+    await ok('producer', 'publish', 'note.added', '--data', JSON.stringify({ book: text, text }));
+  const running = p.start(['start', './workers'], env('dispatcher'));
+  await running.seen('stderr', /ready: /);
+  const lag = await until('all is settled', async () => {
+    const [{ functions }] = parseLines(await ok('reader', 'lag', '--json')) as [
+      { functions: { lag: number; pending: number; parked: number; conserved: boolean }[] },
+    ];
+    return functions.length === 2 &&
+      functions.every((fn) => fn.lag + fn.pending + fn.parked === 0 && fn.conserved)
+      ? functions
+      : null;
+  });
+  t.match(lag, [
+    { name: 'books@1', appended: 7 },
+    { name: 'keeper', appended: 6, dead: 1 },
+  ]);
+  for (const args of [['losses'], ['dlq', 'list'], ['view', 'status'], ['audit']])
+    await ok('reader', ...args);
+  await ok('admin', 'dlq', 'purge', '--all', '--yes');
+  running.child.kill('SIGTERM');
+  t.equal((await running.ended).status, 0);
+  for (const node of nodes) t.strictSame(await refusals(node), []);
+  // The doctor tries what its user may not do.
+  await ok('reader', 'doctor');
 });
 
 t.test('millrace acl prints a command that redis-cli takes, and keeps the password', async (t) => {
