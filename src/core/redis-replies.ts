@@ -95,23 +95,22 @@ export function meaningOf(code: string): ReplyMeaning {
 
 /** Prefix of an error inside a script, before Redis 7 and with some proxies. PLACE follows it. */
 const WRAPPED = /^-?ERR Error (?:running|compiling) script \([^)]*\): */;
-const PLACE = /^(?:(?:@?\w*script|@enable_strict_lua):? *\d+: *)/;
+const PLACE = /^-?(?:(?:@?\w*script|@enable_strict_lua):? *\d+: *)/;
 
-/** A script's call that the ACL user may not make: Redis 7.0 gives it the code ERR. */
-const DENIED_IN_SCRIPT = /^-?ERR (?:The user executing the script can't |ACL failure in script: )/;
+/** A script's call that the ACL user may not make. It has the code ERR, or none before Redis 7. */
+const DENIED_IN_SCRIPT =
+  /^-?(?:ERR )?(?:The user executing the script (?:can't|is lacking) |ACL failure in script: )/;
 
 /**
  * Returns the code of an error reply: its first word if that is in capitals, else `ERR`. For a
  * script's error, returns the code of the inner error. Two forms: `OOM … script: <sha>, on
  * @user_script:5.` (Redis 7 and later), or `ERR Error running script (call to f_<sha>):
  * @user_script:5: @user_script: 5: -OOM …` (before).
+ * Before Redis 7 a script that hands the inner error on has the second form without its prefix.
  */
 export function replyCode(message: string): string {
-  let text = message;
-  if (WRAPPED.test(text)) {
-    text = text.replace(WRAPPED, '');
-    while (PLACE.test(text)) text = text.replace(PLACE, '');
-  }
+  let text = message.replace(WRAPPED, '');
+  while (PLACE.test(text)) text = text.replace(PLACE, '');
   if (DENIED_IN_SCRIPT.test(text)) return 'NOPERM';
   return /^-?([A-Z][A-Z0-9_]*)(?=\s|$)/.exec(text)?.[1] ?? 'ERR';
 }

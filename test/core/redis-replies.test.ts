@@ -26,6 +26,7 @@ const forms: readonly [string, (text: string, line: number) => string][] = [
     '6.0 script',
     (text, line) => `ERR Error running script (call to f_${SHA}): @user_script: ${line}: -${text}`,
   ],
+  ['6 script, handed on', (text, line) => `@user_script: ${line}: -${text}`],
   ['without a place', (text) => `ERR Error running script (call to f_${SHA}): ${text}`],
 ];
 
@@ -61,6 +62,47 @@ t.test('every code is recognised in every form', async (t) => {
     ),
   );
 });
+
+t.test(
+  'a right that is missing within a script is NOPERM, in the words of every server',
+  async (t) => {
+    const CALL = `ERR Error running script (call to f_${SHA}): `;
+    const [AT_7, PLACE_6] = [
+      ` script: ${SHA}, on @user_script:5.`,
+      '@user_script:5: @user_script: 5: ',
+    ];
+    const inner = [
+      "The user executing the script can't run this command or subcommand",
+      "The user executing the script can't access at least one of the keys mentioned in the command arguments",
+      "The user executing the script can't publish to the channel mentioned in the command",
+      'The user executing the script is lacking the permissions for the command',
+      "ACL failure in script: User app has no permissions to run the 'xack' command",
+      "ACL failure in script: User app has no permissions to access the 'k' key",
+    ];
+    const replies = inner.flatMap((text) => [
+      // Redis 6: raised, and handed on by a script that has caught it.
+      `${CALL}${PLACE_6}${text}`,
+      `${CALL}@user_script: 5: ${text}`,
+      `@user_script: 5: ${text}`,
+      `-@user_script: 5: ${text}`,
+      // Redis 7 and 8, Valkey: raised, and handed on.
+      `ERR ${text}${AT_7}`,
+      `-ERR ${text}${AT_7}`,
+      `ERR ${text}`,
+      text,
+    ]);
+    replies.push(
+      "NOPERM this user has no permissions to run the 'evalsha' command or its subcommand",
+      "NOPERM User app has no permissions to run the 'xack' command",
+      `NOPERM User app has no permissions to run the 'xack' command${AT_7}`,
+      `${CALL}${PLACE_6}-NOPERM this user has no permissions to run the 'xack' command`,
+      'NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to execute the command or subcommand',
+    );
+    for (const reply of replies) t.equal(replyCode(reply), 'NOPERM', reply);
+    for (const text of ['it says: The user executing the script can’t', 'ERR ACL failure'])
+      t.equal(replyCode(text), 'ERR', text);
+  },
+);
 
 t.test('words that are no code are ERR, wherever they stand', async (t) => {
   const texts = [
