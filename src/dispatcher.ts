@@ -19,6 +19,7 @@ import { Drain } from './dispatcher/drain.ts';
 import { HealthLog } from './dispatcher/health-log.ts';
 import { readHealth, type DispatcherPhase, type HealthReport } from './dispatcher/health.ts';
 import { createParts, type Parts, type PartsOptions } from './dispatcher/parts.ts';
+import { RedisTroubles } from './dispatcher/redis-troubles.ts';
 import { Registration } from './dispatcher/registration.ts';
 import { createViewFolds } from './dispatcher/view-folds.ts';
 import { WriteWait } from './dispatcher/write-wait.ts';
@@ -43,6 +44,7 @@ export class Dispatcher {
   /** Seconds that its threads have waited for schemas. */
   readonly schemaWaits = new Distribution(ANSWER_SECONDS);
   readonly #writes: WriteWait;
+  readonly #troubles = new RedisTroubles();
   readonly #healthLog: HealthLog;
   #phase: DispatcherPhase = 'starting';
   #functions: readonly FunctionInfo[] = [];
@@ -269,6 +271,7 @@ export class Dispatcher {
       phase: this.#phase,
       failure: this.#failure,
       waitsFor: this.#writes.reason,
+      troubles: this.#troubles,
     });
   }
 

@@ -16,7 +16,7 @@ import { meaningOf } from './redis-replies.ts';
  * Place of the cause.
  * - `phase`: the process starts or stops, or others do its work. Nothing is wrong.
  * - `server`: Redis, or the way to it.
- * - `deployment`: another process, or data in Redis.
+ * - `deployment`: another process, a downstream, or data in Redis.
  * - `process`: this process. A restart may cure it.
  */
 export type ReasonCause = 'phase' | 'server' | 'deployment' | 'process';
@@ -103,6 +103,21 @@ export const HEALTH_REASONS = {
     meaning: 'emitted events have not left an outbox for `MILLRACE_STALL_MS`',
     cure: 'The target partition takes nothing: see millrace outbox, and the log',
   },
+  'setup-failing': {
+    cause: 'deployment',
+    meaning: 'the `setup` of a function fails for `MILLRACE_STALL_MS`',
+    cure: 'Mend the cause that the error names. The setup is tried again by itself',
+  },
+  'lane-refused': {
+    cause: 'deployment',
+    meaning: 'a lane stalls, because a key has another type (WRONGTYPE) or cannot be read',
+    cure: 'Rename the key that the error names (RENAME), or delete it. Then the lane goes on',
+  },
+  'lease-refused': {
+    cause: 'deployment',
+    meaning: 'leases end, because a key has another type (WRONGTYPE) or cannot be read',
+    cure: 'Rename the key that the error names (RENAME), or delete it. Then the leases are taken',
+  },
   'share-not-held': {
     cause: 'process',
     meaning: 'nobody holds some lanes of its share for `MILLRACE_LEASE_MS`',
@@ -160,6 +175,14 @@ const BY_REPLY: Readonly<Record<string, ReasonCode>> = {
   NOAUTH: 'login-refused',
   WRONGPASS: 'login-refused',
 };
+
+/**
+ * Whether Redis refuses a call for good, for the data that it finds. Neither a restart nor time
+ * cures it.
+ */
+export function isLastingRefusal(error: unknown): error is RedisReplyError {
+  return error instanceof RedisReplyError && !error.retryable && reasonCodeOf(error.reply) === null;
+}
 
 /** Code of a server's refusal by the code of its reply. Null: the reply refuses one call. */
 export function reasonCodeOf(reply: string): ReasonCode | null {

@@ -3,7 +3,11 @@
  * for. Also asks why Redis refuses writes, while it does.
  */
 import { monotonicMs } from '../core/clock.ts';
-import { SettingsChangedError, type RedisReplyError } from '../core/errors/server-errors.ts';
+import {
+  SettingsChangedError,
+  UnknownOutcomeError,
+  type RedisReplyError,
+} from '../core/errors/server-errors.ts';
 import { serverReason, type HealthReason } from '../core/health-reason.ts';
 import { Loop, type Lifecycle } from '../core/lifecycle.ts';
 import type { RedisConnection } from '../redis/contract.ts';
@@ -29,8 +33,8 @@ export class DeploymentWatch implements Lifecycle {
   readonly #loop: Loop;
   /** The refusal that the last probe met. */
   #probed: RedisReplyError | null = null;
-  /** Start of the look under way, by monotonicMs(). Null: none is under way. */
-  #lookingSinceMs: number | null = null;
+  /** Start of the first look without an answer, by monotonicMs(). Null: Redis has answered. */
+  #askedMs: number | null = null;
   /** The last refusal, and its description. */
   #described: { readonly message: string; readonly text: string } | null = null;
 
@@ -60,18 +64,18 @@ export class DeploymentWatch implements Lifecycle {
     return serverReason(refused, told);
   }
 
-  /** Time for which the look under way has had no answer, ms. 0: no look is under way. */
+  /** Time for which looks have had no answer, ms. 0: the last look had one. */
   get unansweredMs(): number {
-    return this.#lookingSinceMs === null ? 0 : monotonicMs() - this.#lookingSinceMs;
+    return this.#askedMs === null ? 0 : monotonicMs() - this.#askedMs;
   }
 
   /** Ignores a Redis that does not answer: the lanes tell of that, and the next look asks again. */
   async #look(): Promise<void> {
-    this.#lookingSinceMs = monotonicMs();
-    await Promise.allSettled([this.#verify()]);
-    if (!this.#loop.signal.aborted) await Promise.allSettled([this.#probe()]);
+    this.#askedMs ??= monotonicMs();
+    const looks = await Promise.allSettled([this.#verify()]);
+    if (!this.#loop.signal.aborted) looks.push(...(await Promise.allSettled([this.#probe()])));
     await Promise.allSettled([this.#askWhyRefused()]);
-    this.#lookingSinceMs = null;
+    if (!looks.some(isUnanswered)) this.#askedMs = null;
   }
 
   get #refused(): RedisReplyError | null {
@@ -103,4 +107,8 @@ export class DeploymentWatch implements Lifecycle {
       this.#described = { message: refused.message, text };
     }
   }
+}
+
+function isUnanswered(look: PromiseSettledResult<void>): boolean {
+  return look.status === 'rejected' && look.reason instanceof UnknownOutcomeError;
 }

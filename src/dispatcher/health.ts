@@ -2,10 +2,13 @@
 import {
   causeOf,
   connectionReason,
+  isLastingRefusal,
   reasonFor,
+  serverReason,
   type HealthReason,
   type ReasonCode,
 } from '../core/health-reason.ts';
+import { RedisReplyError } from '../core/errors/server-errors.ts';
 import { ownFrame } from '../core/own-frame.ts';
 import type { SetupFailure } from '../core/setup-failure.ts';
 import type { Deployment } from '../deployment.ts';
@@ -16,6 +19,7 @@ import type { ShareReport } from '../pipeline/ownership/lane-share.ts';
 import type { FunctionInfo } from '../pipeline/run/describe-functions.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import type { Parts } from './parts.ts';
+import type { RedisTroubles } from './redis-troubles.ts';
 
 export interface HealthProblem {
   /** Name of the function. Null: the problem is an outbox's, or the whole process's. */
@@ -52,7 +56,10 @@ export interface HealthReport {
   readonly connection: string;
   readonly lanes: number;
   readonly problems: readonly HealthProblem[];
-  /** Functions whose setup fails, from the first failure on. They are no problem at first. */
+  /**
+   * Functions whose setup fails, from the first failure on. They are a problem after
+   * MILLRACE_STALL_MS.
+   */
   readonly setups: readonly FailingSetup[];
   /**
    * All reasons that hold now, one for each code, the problems' included. Reasons of the whole
@@ -76,6 +83,8 @@ export interface HealthSources {
   readonly failure: Error | null;
   /** Reason why start() waits. Null: it does not wait. */
   readonly waitsFor: HealthReason | null;
+  /** Told of each look at Redis. */
+  readonly troubles: RedisTroubles;
 }
 
 /** State of a dispatcher's parts when it is asked for its health. */
@@ -91,14 +100,17 @@ interface HealthFacts {
     readonly fn: string;
     readonly partition: number;
     readonly idle: boolean;
-    readonly progress: Pick<LaneProgress, 'last' | 'stalled'>;
+    readonly progress: Pick<LaneProgress, 'last' | 'stalled' | 'failure'>;
     readonly setupFailure: SetupFailure | null;
+    readonly setupFailingMs: number;
   }[];
   readonly specs: readonly { readonly timeoutMs: number }[];
   /** Null: the dispatcher starts or stops. */
   readonly share: ShareReport | null;
   /** Null: the dispatcher starts or stops. */
   readonly leases: LeaseReport | null;
+  /** Failure of the last check of the leases. Null: it has not failed. */
+  readonly leaseFailure: unknown;
   /** Time for which Redis has not answered the look at it, ms. */
   readonly unansweredMs: number;
   /** See Relay.stalled(). */
@@ -108,20 +120,39 @@ interface HealthFacts {
   readonly failure: string | null;
   readonly unserved: readonly Unserved[];
   readonly waitsFor: HealthReason | null;
+  readonly troubles: RedisTroubles;
+}
+
+/** Facts, with the state of Redis. */
+interface Judged extends HealthFacts {
+  /** Reason why Redis is at fault. Null: it is not. */
+  readonly server: HealthReason | null;
+  /** Time since there was trouble with Redis, ms. 0: there is. */
+  readonly calmMs: number;
 }
 
 /** Time without an answer from which on Redis counts as silent, ms. A busy one takes less. */
 const SILENT_MS = 250;
+/** Time without an answer from which on nothing can be said about lanes, ms. */
+const AWAY_MS = 1000;
 /** Reasons that concern single lanes. The others take work all the same. */
-const PARTIAL: ReadonlySet<ReasonCode> = new Set(['lane-stalled', 'outbox-stalled']);
+const PARTIAL: ReadonlySet<ReasonCode> = new Set([
+  'setup-failing',
+  'lane-refused',
+  'lane-stalled',
+  'outbox-stalled',
+]);
 
 /** Whether every lane with work gets on, and emitted events leave the outboxes. */
 export function readHealth(sources: HealthSources): HealthReport {
-  return judge(factsOf(sources));
+  const facts = factsOf(sources);
+  const server = facts.waitsFor ?? serverTrouble(facts);
+  const away = facts.unansweredMs >= Math.min(AWAY_MS, facts.stallMs / 2);
+  return judge({ ...facts, server, calmMs: facts.troubles.looked(server !== null || away) });
 }
 
 function factsOf(sources: HealthSources): HealthFacts {
-  const { deployment, functions, parts, phase, failure, waitsFor } = sources;
+  const { deployment, functions, parts, phase, failure, waitsFor, troubles } = sources;
   const { MILLRACE_STALL_MS: stallMs, MILLRACE_LEASE_MS: leaseMs } = deployment.environment;
   const running = phase === 'running';
   return {
@@ -137,26 +168,23 @@ function factsOf(sources: HealthSources): HealthFacts {
     specs: functions.map(({ spec }) => spec),
     share: (running ? parts?.keeper.reportShare() : null) ?? null,
     leases: (running ? parts?.keeper.reportLeases() : null) ?? null,
+    leaseFailure: parts?.keeper.failure ?? null,
     unansweredMs: parts?.watch.unansweredMs ?? 0,
     stalledOutboxes: parts?.relay.stalled(stallMs) ?? [],
     refused: parts?.watch.refusal ?? null,
     failure: failure?.message ?? null,
     unserved: parts?.upkeep.unserved ?? [],
     waitsFor,
+    troubles,
   };
 }
 
-function judge(facts: HealthFacts): HealthReport {
-  const { phase, share } = facts;
-  const server = facts.waitsFor ?? serverTrouble(facts);
+function judge(facts: Judged): HealthReport {
+  const { phase, share, server } = facts;
   const problems: HealthProblem[] = [
-    ...laneProblems(facts),
-    ...facts.stalledOutboxes.map((stalled) => ({
-      function: null,
-      ...stalled,
-      ...told('outbox-stalled'),
-    })),
-    ...wholeProblems(facts, server).map(({ code, text, cure }) => ({
+    ...setupProblems(facts),
+    ...(facts.calmMs > facts.stallMs ? [...laneProblems(facts), ...outboxProblems(facts)] : []),
+    ...wholeProblems(facts).map(({ code, text, cure }) => ({
       function: null,
       partition: null,
       problem: text,
@@ -169,13 +197,15 @@ function judge(facts: HealthFacts): HealthReport {
   const reasons = distinct([...(server ? [server] : []), ...waits, ...problems.map(reasonOf)]).sort(
     (a, b) => Number(PARTIAL.has(a.code)) - Number(PARTIAL.has(b.code)),
   );
-  // A restart does not cure Redis. A lane that hangs may hang for it.
+  // A restart does not cure Redis, nor the data in it. A lane that hangs may hang for it.
   const live =
     server !== null ||
+    reasons.some(({ code }) => code === 'lease-refused') ||
     !reasons.some(
       ({ code }) =>
         causeOf(code) === 'process' &&
-        (code !== 'share-not-held' || (share?.missingMs ?? 0) >= facts.stallMs),
+        (code !== 'share-not-held' ||
+          Math.min(share?.missingMs ?? 0, facts.calmMs) >= facts.stallMs),
     );
   const waitingFor = facts.waitsFor?.text ?? waits.find(isWait)?.text;
   return {
@@ -229,21 +259,49 @@ function distinct(reasons: readonly HealthReason[]): HealthReason[] {
   return reasons.filter(({ code }, i) => reasons.findIndex((one) => one.code === code) === i);
 }
 
+function outboxProblems({ stalledOutboxes }: HealthFacts): HealthProblem[] {
+  return stalledOutboxes.map((stalled) => ({
+    function: null,
+    ...stalled,
+    ...told('outbox-stalled'),
+  }));
+}
+
+function setupProblems(facts: HealthFacts): HealthProblem[] {
+  const { lanes, stallMs } = facts;
+  return failingSetups(facts).flatMap(({ function: fn, error, lanes: count }) => {
+    const forMs = Math.max(
+      ...lanes.filter((lane) => lane.fn === fn).map((lane) => lane.setupFailingMs),
+    );
+    const problem = `${error}; in ${count} lanes, for ${seconds(forMs)}`;
+    return forMs > stallMs
+      ? [{ function: fn, partition: null, problem, ...told('setup-failing') }]
+      : [];
+  });
+}
+
+/** A lane whose setup fails gets nothing done: the failing setup is the reason. */
 function laneProblems({ lanes, specs, stallMs }: HealthFacts): HealthProblem[] {
   const others = {
     progressMs: Math.max(...lanes.filter((lane) => !lane.idle).map((lane) => lane.progress.last())),
     timeoutMs: Math.max(...specs.map(({ timeoutMs }) => timeoutMs)),
   };
-  return lanes.flatMap(({ fn, partition, progress }) => {
-    const problem = progress.stalled(stallMs, others);
-    return problem === null ? [] : [{ function: fn, partition, problem, ...told('lane-stalled') }];
+  return lanes.flatMap(({ fn, partition, progress, setupFailure }) => {
+    const problem = setupFailure === null ? progress.stalled(stallMs, others) : null;
+    if (problem === null) return [];
+    const code = isLastingRefusal(progress.failure) ? 'lane-refused' : 'lane-stalled';
+    return [{ function: fn, partition, problem, ...told(code) }];
   });
 }
 
 /** Says what is wrong with Redis, or with the way to it. Null: nothing, as far as is known. */
 function serverTrouble(facts: HealthFacts): HealthReason | null {
-  const { refused, connections, unansweredMs, leases } = facts;
+  const { refused, connections, unansweredMs, leases, lanes } = facts;
   if (refused !== null) return refused;
+  // A right may be missing for some calls only, so other writes prove nothing. The refusal of a
+  // lane's turn holds until a turn of that lane succeeds.
+  for (const { progress } of lanes)
+    if (isDenied(progress.failure)) return serverReason(progress.failure);
   for (const connection of connections) {
     const reason = connectionReason(connection);
     if (reason !== null) return reason;
@@ -251,6 +309,10 @@ function serverTrouble(facts: HealthFacts): HealthReason | null {
   if ((leases?.overdueMs ?? 0) === 0 || unansweredMs < SILENT_MS) return null;
   const target = connections[0]?.target ?? 'Redis';
   return reasonFor('unreachable', `${target} has not answered for ${seconds(unansweredMs)}`);
+}
+
+function isDenied(error: unknown): boolean {
+  return error instanceof RedisReplyError && error.reply === 'NOPERM';
 }
 
 /** A dispatcher that starts, stops, or holds none of the lanes of its share takes no work. */
@@ -263,16 +325,21 @@ function phaseReason({ phase, share }: HealthFacts): HealthReason[] {
 }
 
 /** Problems of the whole process. */
-function wholeProblems(facts: HealthFacts, server: HealthReason | null): HealthReason[] {
-  const { failure, share, leases, unserved, leaseMs, stallMs } = facts;
+function wholeProblems(facts: Judged): HealthReason[] {
+  const { failure, share, leases, leaseFailure, unserved, leaseMs, stallMs, server, calmMs } =
+    facts;
   const overdue = leases !== null && leases.overdueMs > 0;
   const problems: HealthReason[] = [];
   // A short interruption is no problem: the leases outlast it.
   if (server && (overdue || (server.code !== 'unreachable' && server.code !== 'not-serving')))
     problems.push(server);
-  if (!server && overdue) problems.push(overdueReason(leases));
   if (failure !== null) problems.push(reasonFor('settings-changed', failure));
-  if (share && share.missingMs >= Math.min(stallMs, leaseMs)) {
+  const unheldMs = Math.min(stallMs, leaseMs);
+  const unheld = share !== null && Math.min(share.missingMs, calmMs) >= unheldMs;
+  if (isLastingRefusal(leaseFailure)) {
+    if (overdue || unheld) problems.push(reasonFor('lease-refused', leaseFailure.message));
+  } else if (overdue && calmMs > leaseMs) problems.push(overdueReason(leases));
+  if (unheld) {
     const text = `nobody holds ${share.unheld} of the ${share.lanes} lanes of this dispatcher's share, for ${seconds(share.missingMs)}`;
     problems.push(reasonFor('share-not-held', text));
   } else if (leases && leases.unownedMs > 2 * leaseMs) {

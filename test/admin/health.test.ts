@@ -154,7 +154,9 @@ t.test('a dispatcher that holds none of its lanes takes no work, and says so', a
     const now = dispatcher.health();
     return now.ok ? null : now;
   });
+  t.ok(report.live, 'a restart would not help');
   t.match(report.problems, [
+    { function: null, code: 'lease-refused', problem: /WRONGTYPE mr:\{0\}:lease:handle is a list/ },
     {
       function: null,
       partition: null,
@@ -227,8 +229,17 @@ t.test(
     });
     t.match(red.body, {
       status: 'stalled',
-      problems: [{ function: 'gated', partition: 0, problem: /failing for .*WRONGTYPE/ }],
+      problems: [
+        {
+          function: 'gated',
+          partition: 0,
+          code: 'lane-refused',
+          problem: /failing for .*WRONGTYPE mr:\{0\}:due:gated is a string/,
+        },
+      ],
     });
+    t.match(await ask('/livez'), { status: 200 }, 'a restart would not help');
+    t.match(await ask('/readyz'), { status: 200 }, 'other lanes take work');
     await look.del('mr:{0}:due:gated');
     await until(
       'it is green again, and the event done',

@@ -69,6 +69,12 @@ interface Case {
   readonly text?: RegExp;
 }
 
+const dataOf = (number: number) => ({
+  key: 's',
+  number,
+  order: 'ok',
+  filler: new Uint8Array(0),
+});
 const leaseKey = 'mr:{0}:lease:handle';
 /** Members that announce themselves and hold no lanes. */
 const phantoms: string[] = [];
@@ -116,6 +122,16 @@ const CASES: readonly Case[] = [
     end: ({ look }) => look.call('ACL', 'SETUSER', 'worker', '+@all'),
   },
   {
+    name: 'a user without a right that only some scripts need',
+    code: 'writes-noperm',
+    async begin({ look, millrace }) {
+      await look.call('ACL', 'SETUSER', 'worker', '-xack');
+      await millrace.publisher().publish('test.event', dataOf(9), { id: 'not acknowledged' });
+    },
+    end: ({ look }) => look.call('ACL', 'SETUSER', 'worker', '+@all'),
+    text: /commit\.lua: .*script/,
+  },
+  {
     name: 'a password that is no longer valid',
     code: 'login-refused',
     async begin({ look, proxy }) {
@@ -143,10 +159,10 @@ const CASES: readonly Case[] = [
   },
   {
     name: 'a lease that cannot be renewed, although the server answers',
-    code: 'lease-overdue',
+    code: 'lease-refused',
     begin: ({ look }) => look.multi().rename(leaseKey, 'aside').lpush(leaseKey, 'no').exec(),
     end: ({ look }) => look.multi().del(leaseKey).rename('aside', leaseKey).exec(),
-    text: /the leases of \d lanes have run out/,
+    text: /renew-leases\.lua: WRONGTYPE mr:\{0\}:lease:handle is a list/,
   },
   {
     name: 'no lanes, and members that take none',
@@ -282,26 +298,26 @@ t.test('health is red for each reason, and green within a lease after its end', 
 async function failOver(t: Test, bed: Bed): Promise<void> {
   const { first, second, look, proxy, millrace } = bed;
   const next = second.client();
+  const done = await doneOn(look);
   await next.replicaof('127.0.0.1', first.port);
   await until('the replica has all', async () =>
     /master_link_status:up/.test(await next.info('replication')),
   );
   const publisher = millrace.publisher();
-  const data = (number: number) => ({ key: 's', number, order: 'ok', filler: new Uint8Array(0) });
-  await publisher.publish('test.event', data(0), { id: 'before' });
-  await until('the replica has the first event', async () => is(await doneOn(next), 1));
+  await publisher.publish('test.event', dataOf(0), { id: 'before' });
+  await until('the replica has the first event', async () => is(await doneOn(next), done + 1));
   await next.replicaof('NO', 'ONE');
   await look.replicaof('127.0.0.1', second.port);
   // The event is published while the port still leads to the demoted server.
-  const published = publisher.publish('test.event', data(1), { id: 'meanwhile' });
+  const published = publisher.publish('test.event', dataOf(1), { id: 'meanwhile' });
   await isRed(t, bed, CASES[0] as Case);
   const accepted = proxy.accepted;
   proxy.leadTo({ port: second.port });
   await until('it is green again', () => isGreen(bed), LEASE_MS);
   t.ok(proxy.accepted > accepted, 'all connections were opened anew');
   await published;
-  await publisher.publish('test.event', data(2), { id: 'after' });
-  await until('all are done on the new master', async () => is(await doneOn(next), 3));
+  await publisher.publish('test.event', dataOf(2), { id: 'after' });
+  await until('all are done on the new master', async () => is(await doneOn(next), done + 3));
   const clients = String(await look.client('LIST', 'TYPE', 'NORMAL'));
   t.notMatch(
     clients,

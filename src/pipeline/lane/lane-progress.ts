@@ -21,9 +21,8 @@ export class LaneProgress {
   doing: Doing = 'idle';
   /** Turns that failed in a row. */
   failures = 0;
-  /** Message of the last failure. */
-  lastError = '';
   readonly #timeoutMs: number;
+  #failure: { readonly error: Error; readonly atMs: number } | null = null;
   #lastMs = monotonicMs();
   #cells: { readonly cells: ProgressCells; readonly events: number } | null = null;
   #settled = 0;
@@ -31,6 +30,17 @@ export class LaneProgress {
   /** @param timeoutMs timeout of the function's handlers, ms */
   constructor(timeoutMs: number) {
     this.#timeoutMs = timeoutMs;
+  }
+
+  /** Error of the last turn. Null: it has not failed. */
+  get failure(): Error | null {
+    return this.failures === 0 ? null : (this.#failure?.error ?? null);
+  }
+
+  /** A turn has failed. The caller counts it. */
+  failed(error: Error): void {
+    this.doing = 'failing';
+    this.#failure = { error, atMs: monotonicMs() };
   }
 
   /** A turn has ended, or there is nothing to do. */
@@ -71,7 +81,8 @@ export class LaneProgress {
   /**
    * Says whether the lane has work and gets nothing done: no event settled and no turn ended for
    * `quietMs`. While handlers run, their timeout is added: a slow downstream alone is no stall.
-   * While the lane waits for a slot or a thread, the progress of other lanes counts as its own.
+   * While the lane waits for a slot or a thread, the progress of other lanes counts as its own. A
+   * lane that was stalled when its turn failed stays so during the next turn.
    * @param quietMs longest time without progress, ms
    * @param others the last progress of lanes that are not idle, and the longest timeoutMs of their
    *   functions
@@ -82,19 +93,22 @@ export class LaneProgress {
     others: { readonly progressMs: number; readonly timeoutMs: number },
   ): string | null {
     const lastMs = this.last();
+    const failure = this.failures > 0 ? this.#failure : null;
+    const stayed = failure !== null && failure.atMs - lastMs > quietMs;
     const queued = this.doing === 'running' && this.#count().started === 0;
     const waits = this.failures === 0 && (queued || this.doing === 'waiting for a free slot');
-    const allowedMs =
-      quietMs +
-      (waits
-        ? others.timeoutMs + RUN_GRACE_MS
-        : this.doing === 'running'
-          ? this.#timeoutMs + RUN_GRACE_MS
-          : 0);
+    const allowedMs = stayed
+      ? quietMs
+      : quietMs +
+        (waits
+          ? others.timeoutMs + RUN_GRACE_MS
+          : this.doing === 'running'
+            ? this.#timeoutMs + RUN_GRACE_MS
+            : 0);
     const now = monotonicMs();
     if (now - (waits ? Math.max(lastMs, others.progressMs) : lastMs) <= allowedMs) return null;
-    const doing = this.failures > 0 ? 'failing' : queued ? 'waiting for a thread' : this.doing;
-    return `${doing} for ${Math.round((now - lastMs) / 1000)} s${this.failures > 0 ? `: ${this.lastError}` : ''}`;
+    const doing = failure ? 'failing' : queued ? 'waiting for a thread' : this.doing;
+    return `${doing} for ${Math.round((now - lastMs) / 1000)} s${failure ? `: ${failure.error.message}` : ''}`;
   }
 
   #count(): { started: number; settled: number } {

@@ -100,6 +100,10 @@ export class Lane implements Bell, KeptLane {
   get setupFailure(): SetupFailure | null {
     return this.#setup.failure;
   }
+  /** Time for which the setup has failed here, ms. 0: it works, as far as is known. */
+  get setupFailingMs(): number {
+    return this.#setup.failingMs;
+  }
   /** Handlers that run: those of its batch, and those beside its turns. */
   get handlers(): number {
     return this.#lane.control.running;
@@ -203,8 +207,7 @@ export class Lane implements Bell, KeptLane {
   async #failed(error: Error): Promise<void> {
     const { progress, state, stopping } = this.#lane;
     state.enter('failing');
-    progress.doing = 'failing';
-    progress.lastError = error.message;
+    progress.failed(error);
     this.#recovery.rereadPending();
     const delayMs = Math.min(BACKOFF_MS.max, BACKOFF_MS.min * 2 ** progress.failures++);
     const passes = error instanceof MillraceError && error.retryable;

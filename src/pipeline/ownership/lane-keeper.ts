@@ -100,8 +100,8 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
   readonly #givenBack = new WeakSet<Lane>();
   /** Time until the first wanted lease of another holder ends, ms. The next look is then. */
   #freeInMs = Infinity;
-  /** Refusal of a Redis that answers and takes no writes. Null: leases can be kept. */
-  #refused: RedisReplyError | null = null;
+  /** Failure of the last check. Null: leases can be kept. */
+  #failure: unknown = null;
   /** The failure that the log was told of last, and when. */
   #told = { text: '', ms: -Infinity };
   readonly #stopping = sharedAbort();
@@ -135,7 +135,12 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
 
   /** Refusal of the last check's writes. Null: Redis takes writes, as far as is known. */
   get refused(): RedisReplyError | null {
-    return this.#refused;
+    return isWriteRefusal(this.#failure) ? this.#failure : null;
+  }
+
+  /** Failure of the last check. Null: it has not failed. */
+  get failure(): unknown {
+    return this.#failure;
   }
 
   /** See LaneShare.report(). */
@@ -200,7 +205,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     }
     if (!this.#stopping.signal.aborted) await this.#look();
     await this.#findUnowned();
-    this.#refused = null;
+    this.#failure = null;
     this.#told = { text: '', ms: -Infinity };
   }
 
@@ -215,7 +220,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
 
   #notKept(error: unknown): void {
     if (this.#stopping.signal.aborted) return;
-    this.#refused = isWriteRefusal(error) ? error : null;
+    this.#failure = error;
     const text = (error as Error).message;
     const now = monotonicMs();
     if (text === this.#told.text && now - this.#told.ms < REPEAT_MS) return;
