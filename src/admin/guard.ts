@@ -24,28 +24,48 @@ export interface GuardOptions {
   readonly audit: RedisSpace | null;
 }
 
-/** Adds the guard under the path. */
-export function addGuard(app: Hono, path: string, group: RouteGroup, options: GuardOptions): void {
-  // Hono runs the guard of `/x/*` for `/x` as well: a change is recorded once all the same.
-  const recorded = new WeakSet<Request>();
-  const granted = new WeakMap<Request, Granted>();
-  const body = group.errorBody ?? ((_, message) => ({ error: message }));
-  app.use(path, accessOf(group, options, granted));
-  app.use(
-    path,
-    bodyLimit({
-      maxSize: MAX_BODY_BYTES,
-      onError: (c) =>
-        c.json(body(413, `the body is larger than ${MAX_BODY_BYTES} bytes`) as object, 413),
-    }),
-  );
+/** Adds the guard before the group's routes. */
+export function addGuard(app: Hono, group: RouteGroup, options: GuardOptions): void {
+  if (group.access === 'open') return;
+  // By the context: the request is another object after a middleware has read its body.
+  const granted = new WeakMap<Context, Granted>();
   const { audit } = options;
-  if (audit === null) return;
-  app.use(path, async (c, next) => {
-    const access = granted.get(c.req.raw);
-    if (access === undefined || neededFor(group, c) === 'read' || recorded.has(c.req.raw))
-      return next();
-    recorded.add(c.req.raw);
+  const handlers = [accessOf(group, options, granted), boundOf(group)];
+  if (audit !== null) handlers.push(auditOf(group, audit, granted));
+  for (const handler of handlers.map(oncePerRequest)) {
+    for (const prefix of group.prefixes) {
+      for (const path of prefix === '/' ? ['/'] : [prefix, `${prefix}/*`]) app.use(path, handler);
+    }
+  }
+}
+
+/** Hono runs a handler of `/x/*` for `/x` as well. A change is recorded once all the same. */
+function oncePerRequest(handler: MiddlewareHandler): MiddlewareHandler {
+  const seen = new WeakSet<Context>();
+  return (c, next) => {
+    if (seen.has(c)) return next();
+    seen.add(c);
+    return handler(c, next);
+  };
+}
+
+function boundOf(group: RouteGroup): MiddlewareHandler {
+  const message = `the body is larger than ${MAX_BODY_BYTES} bytes`;
+  return bodyLimit({
+    maxSize: MAX_BODY_BYTES,
+    onError: (c) => c.json(errorOf(group, 413, message), 413),
+  });
+}
+
+function auditOf(
+  group: RouteGroup,
+  audit: RedisSpace,
+  granted: WeakMap<Context, Granted>,
+): MiddlewareHandler {
+  return async (c, next) => {
+    if (neededFor(group, c) === 'read') return next();
+    const access = granted.get(c);
+    if (access === undefined) throw new Error('a change was granted to nobody');
     try {
       await recordChange(c, next, { audit, group, access });
     } catch (error) {
@@ -53,20 +73,22 @@ export function addGuard(app: Hono, path: string, group: RouteGroup, options: Gu
         throw error;
       const status = error instanceof AuditRefusedError ? 503 : 500;
       c.res = undefined;
-      c.res = c.json(body(status, error.message) as object, status);
+      c.res = c.json(errorOf(group, status, error.message), status);
     }
     return undefined;
-  });
+  };
+}
+
+function errorOf(group: RouteGroup, status: number, message: string): object {
+  return (group.errorBody?.(status, message) ?? { error: message }) as object;
 }
 
 function accessOf(
   group: RouteGroup,
   { rules }: GuardOptions,
-  granted: WeakMap<Request, Granted>,
+  granted: WeakMap<Context, Granted>,
 ): MiddlewareHandler {
-  const body = group.errorBody ?? ((_, message) => ({ error: message }));
   return async (c, next) => {
-    if (group.access === 'open') return next();
     const answer = decideAccess(rules, {
       needs: neededFor(group, c),
       authorization: c.req.header('authorization'),
@@ -75,12 +97,12 @@ function accessOf(
       fetchSite: c.req.header('sec-fetch-site'),
     });
     if (answer.ok) {
-      granted.set(c.req.raw, answer);
+      granted.set(c, answer);
       return next();
     }
     if (answer.status === 401)
       c.header('www-authenticate', 'Basic realm="millrace", charset="UTF-8"');
-    return c.json(body(answer.status, answer.message) as object, answer.status);
+    return c.json(errorOf(group, answer.status, answer.message), answer.status);
   };
 }
 
@@ -99,7 +121,7 @@ async function recordChange(
   const before = await group.stateBefore?.(c.req.path)?.catch(() => undefined);
   await makeAudited(audit, actorOf(c, access), {
     action: c.req.method,
-    target: c.req.path,
+    target: `${c.req.path}${new URL(c.req.url).search}`,
     ...(wanted === '' ? {} : { wanted: jsonOr(wanted) }),
     before,
     async make() {

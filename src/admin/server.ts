@@ -99,10 +99,7 @@ function createApp(options: AdminOptions, rules: AccessRules): Hono {
     return refused === null ? next() : c.json({ error: refused.message }, refused.status);
   });
   for (const group of options.groups) {
-    for (const prefix of group.prefixes) {
-      for (const path of prefix === '/' ? ['/'] : [prefix, `${prefix}/*`])
-        addGuard(app, path, group, { rules, audit });
-    }
+    addGuard(app, group, { rules, audit });
     group.mount(app);
   }
   app.notFound((c) =>

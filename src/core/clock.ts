@@ -40,6 +40,23 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
 }
 
 /**
+ * Resolves with the work, or at once when the signal is aborted. Keeps no listener: a loop may wait
+ * with the same signal again and again.
+ * @throws any error of the work
+ */
+export async function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  let end = (): void => {};
+  const aborted = new Promise<void>((resolve) => (end = resolve));
+  signal.addEventListener('abort', end, { once: true });
+  try {
+    await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', end);
+  }
+}
+
+/**
  * Least time for an answer, ms. A call that has waited out its deadline in a queue is still sent
  * once, with this time.
  */

@@ -271,6 +271,51 @@ t.test('a served registry: roles, headers, and a record of each change', async (
   });
 });
 
+t.test('each request that may change something has one record', async (t) => {
+  const { call, space } = await openAdmin(t);
+  const message = 'syntax = "proto3"; message A { string a = 1; }';
+  const prepare = async (): Promise<void> => {
+    await call('POST', '/subjects/a.b/versions', proto(message));
+  };
+  const level = { compatibility: 'NONE' };
+  const changes: readonly [string, string, unknown?][] = [
+    ['POST', '/subjects/a.b/versions', proto(message)],
+    ['PUT', '/config', level],
+    ['PUT', '/config/', level],
+    ['PUT', '/config/a.b', level],
+    ['DELETE', '/config'],
+    ['DELETE', '/config', {}],
+    ['DELETE', '/config/a.b'],
+    ['PUT', '/mode', { mode: 'READWRITE' }],
+    ['PUT', '/mode/a.b', { mode: 'READWRITE' }],
+    ['DELETE', '/mode/a.b'],
+    ['DELETE', '/subjects/a.b/versions/1'],
+    ['DELETE', '/subjects/a.b/versions/1?permanent=true'],
+    ['DELETE', '/subjects/a.b'],
+    ['DELETE', '/subjects/a.b', {}],
+    ['DELETE', '/subjects/a.b?permanent=true'],
+    ['PATCH', '/subjects/a.b'],
+  ];
+  for (const [method, path, body] of changes) {
+    await prepare();
+    await space.connection.command('DEL', space.keys.audit());
+    const { status } = await call(method, path, body);
+    const records = await readAudit(space, 10);
+    t.match(
+      records,
+      [
+        {
+          action: method,
+          target: path.replace(/\/$/, ''),
+          outcome: status < 400 ? 'done' : 'failed',
+        },
+      ],
+      `${method} ${path}${body === undefined ? '' : ' with a body'}: ${status}`,
+    );
+    t.equal(records.length, 1, 'and no other');
+  }
+});
+
 function basicHeaders(pair: string): Record<string, string> {
   return { authorization: basic(pair) };
 }

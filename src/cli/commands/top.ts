@@ -4,7 +4,7 @@
  */
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import { monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
+import { monotonicMs, sleep, untilAborted, wallClockMs } from '../../core/clock.ts';
 import type { Deployment } from '../../deployment.ts';
 import {
   newest,
@@ -143,7 +143,7 @@ class Watch {
     try {
       draw();
       for (let look = 0; look < this.#flags.count && !quit.signal.aborted; look++) {
-        if (!this.#view.paused) await Promise.race([this.#look(), aborted(quit.signal)]);
+        if (!this.#view.paused) await untilAborted(this.#look(), quit.signal);
         draw();
         await sleep(this.#flags.every, quit.signal);
       }
@@ -185,11 +185,4 @@ class Watch {
     const { dispatchers, firing, unserved } = sample;
     return { functions, dispatchers, firing, unserved };
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }
