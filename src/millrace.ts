@@ -9,7 +9,7 @@ import type { RedisReplyError } from './core/errors/server-errors.ts';
 import { optionProblems } from './core/option-rule.ts';
 import { INSPECT, shown } from './core/shown.ts';
 import { openDeployment, shownDeployment, warnOfServer, type Deployment } from './deployment.ts';
-import type { Log } from './core/log.ts';
+import { withoutToldCauses, type Log } from './core/log.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { EndedDispatchers } from './dispatcher/ended-dispatchers.ts';
 import { DISPATCHER_OPTIONS, type DispatcherOptions } from './dispatcher/dispatcher-options.ts';
@@ -317,7 +317,10 @@ export async function connect(options: MillraceOptions = {}): Promise<Millrace> 
 }
 
 export function logWith(logger: Logger): Log {
-  return (level, message, fields) => logger[level](fields ?? {}, message);
+  return (level, message, fields = {}) => {
+    const err = withoutToldCauses(fields['err']);
+    logger[level](err === fields['err'] ? fields : { ...fields, err }, message);
+  };
 }
 
 /** Parts the options on durability from the others. */

@@ -27,7 +27,15 @@ export interface FailureTopic {
   readonly more: string;
   /** Fields of the summary. */
   readonly fields: Readonly<Record<string, unknown>>;
+  /** Failures with one cause that may last. Default: they are bounded as all others are. */
+  readonly lasting?: {
+    /** Text of the summary for the sources, e.g. `lanes`. */
+    readonly sources: string;
+  };
 }
+
+/** Bounds of a topic that lasts: one line, then a summary a minute without further lines. */
+const LASTING = { lines: 1, windowMs: 60_000 } as const;
 
 /** Most fingerprints of a window. Failures with further ones are counted together. */
 const KINDS = 10;
@@ -44,10 +52,13 @@ interface Sample {
 }
 
 interface Window {
-  readonly topic: FailureTopic;
+  /** That of the last failure. */
+  topic: FailureTopic;
   readonly startedMs: number;
   readonly timer: NodeJS.Timeout;
   lines: number;
+  /** Sources of the failures without a line. */
+  readonly sources: Set<string>;
   /** Samples of the failures without a line, by fingerprint. */
   readonly samples: Map<string, Sample>;
   /** Sample of the last failure: the next one is mostly the same. */
@@ -72,11 +83,19 @@ export class FailureBursts {
   /**
    * Counts a failure.
    * @param where returns the address of the failure's event, for a sample
+   * @param source name of the failing thing, for the count of a topic that lasts
    * @returns whether the failure is to have a line of its own
    */
-  note(topic: FailureTopic, error: ErrorInfo, where: () => Record<string, unknown>): boolean {
+  note(
+    topic: FailureTopic,
+    error: ErrorInfo,
+    where: () => Record<string, unknown>,
+    source = '',
+  ): boolean {
     const window = this.#windowOf(topic);
-    if (window.lines++ < this.#lines) return true;
+    window.topic = topic;
+    if (window.lines++ < this.#boundsOf(topic).lines) return true;
+    window.sources.add(source);
     const sample = sampleOf(window, error, where);
     if (sample === null) window.others++;
     else sample.count++;
@@ -84,28 +103,41 @@ export class FailureBursts {
     return false;
   }
 
+  /** Whether failures of the topic are counted now. */
+  has(key: string): boolean {
+    return this.#windows.has(key);
+  }
+
+  /** Topics whose failures are counted now. */
+  get topics(): number {
+    return this.#windows.size;
+  }
+
   /** Logs the counts that were not logged yet. */
   close(): void {
     for (const window of [...this.#windows.values()]) this.#sumUp(window);
   }
 
-  #windowOf(topic: FailureTopic): Window {
-    let window = this.#windows.get(topic.key);
-    if (window && monotonicMs() - window.startedMs >= this.#windowMs) {
-      this.#sumUp(window);
-      window = undefined;
-    }
-    return window ?? this.#open(topic);
+  #boundsOf({ lasting }: FailureTopic): { readonly lines: number; readonly windowMs: number } {
+    return lasting ? LASTING : { lines: this.#lines, windowMs: this.#windowMs };
   }
 
-  #open(topic: FailureTopic): Window {
-    const timer = setTimeout(() => this.#sumUp(window), this.#windowMs);
+  #windowOf(topic: FailureTopic): Window {
+    const window = this.#windows.get(topic.key);
+    if (window && monotonicMs() - window.startedMs >= this.#boundsOf(topic).windowMs)
+      this.#over(window);
+    return this.#windows.get(topic.key) ?? this.#open(topic);
+  }
+
+  #open(topic: FailureTopic, lines = 0): Window {
+    const timer = setTimeout(() => this.#over(window), this.#boundsOf(topic).windowMs);
     timer.unref();
     const window: Window = {
       topic,
       timer,
       startedMs: monotonicMs(),
-      lines: 0,
+      lines,
+      sources: new Set(),
       samples: new Map(),
       last: null,
       others: 0,
@@ -114,8 +146,15 @@ export class FailureBursts {
     return window;
   }
 
-  #sumUp(window: Window): void {
-    const { topic, samples, others } = window;
+  /** Ends a window. The cause of a topic that lasts is known, so it has no further line. */
+  #over(window: Window): void {
+    const counted = this.#sumUp(window);
+    if (counted && window.topic.lasting) this.#open(window.topic, LASTING.lines);
+  }
+
+  /** @returns whether failures were counted */
+  #sumUp(window: Window): boolean {
+    const { topic, samples, sources, others } = window;
     this.#windows.delete(topic.key);
     clearTimeout(window.timer);
     let count = others;
@@ -125,15 +164,19 @@ export class FailureBursts {
       errors[text] = (errors[text] ?? 0) + failures;
       count += failures;
     }
-    if (count === 0) return;
+    if (count === 0) return false;
     if (others > 0) errors['others'] = others;
     const seconds = Math.max(1, Math.round((monotonicMs() - window.startedMs) / 1000));
-    this.#log(topic.level, `${count} more ${topic.more} within ${seconds} s`, {
+    const { lasting } = topic;
+    const of = lasting ? `, in ${sources.size} ${lasting.sources}` : '';
+    this.#log(topic.level, `${count} more ${topic.more} within ${seconds} s${of}`, {
       ...topic.fields,
       count,
+      ...(lasting ? { [lasting.sources]: sources.size } : {}),
       errors,
       samples: [...samples.values()].map(shownSample),
     });
+    return true;
   }
 }
 
@@ -143,7 +186,7 @@ function sampleOf(
   where: () => Record<string, unknown>,
 ): Sample | null {
   if (last && isSame(last.error, error)) return last;
-  const fingerprint = fingerprintOf(error);
+  const fingerprint = failureFingerprint(error);
   const known = samples.get(fingerprint);
   if (known) return known;
   if (samples.size >= KINDS) return null;
@@ -157,7 +200,7 @@ function isSame(one: ErrorInfo, other: ErrorInfo): boolean {
 }
 
 /** Failures with one fingerprint have one reason: the same error, thrown at the same place. */
-function fingerprintOf({ name, message, stack }: ErrorInfo): string {
+export function failureFingerprint({ name, message, stack }: ErrorInfo): string {
   return `${name}\n${cut(message, SAMPLE.text).replace(VARIABLE, '#')}\n${ownFrame(stack)}`;
 }
 

@@ -1,12 +1,18 @@
 /**
- * Logs failed attempts and failed turns: one line each while they are few, counts when they come in
- * bursts (core/failure-bursts.ts).
+ * Logs failed attempts and failed turns (core/failure-bursts.ts). Attempts have one line each while
+ * they are few, and counts when they come in bursts. Turns have one line for each cause: in an
+ * outage all lanes fail for one cause.
  */
-import type { FailureBursts } from '../../core/failure-bursts.ts';
+import { MillraceError } from '../../core/errors/millrace-error.ts';
+import { failureFingerprint, type FailureBursts } from '../../core/failure-bursts.ts';
+import { serverReason } from '../../core/health-reason.ts';
 import type { Log } from '../../core/log.ts';
 import type { ErrorInfo } from '../../core/thread-protocol.ts';
 import { traceFields, type TraceContext } from '../../core/trace-context.ts';
 import type { FailedAttempt } from '../commit/commit-plan.ts';
+
+/** Most topics at a time. Turns with further causes are counted together. */
+const TOPICS = 200;
 
 /** A turn of a lane that failed, and is tried again. */
 export interface FailedTurn {
@@ -51,16 +57,21 @@ export class FailureLog {
   }
 
   turnFailed(fn: string, partition: number, { level, error, delayMs }: FailedTurn): void {
+    const { name, message, stack = '' } = error;
+    const reason = error instanceof MillraceError ? (serverReason(error)?.code ?? null) : null;
+    // The stack of a refusal tells nothing: the server is the cause.
+    const info = { name, message, stack: reason === null ? stack : '' };
+    const key = `turn:${reason ?? `${fn}:${failureFingerprint(info)}`}`;
     const topic = {
-      key: `turn:${fn}`,
+      key: this.#bursts.has(key) || this.#bursts.topics < TOPICS ? key : 'turn',
       level,
       more: 'turns failed',
-      fields: { function: fn },
+      fields: reason === null ? { function: fn } : { reason },
+      lasting: { sources: 'lanes' },
     };
-    const { name, message, stack = '' } = error;
-    const where = { partition, delayMs };
-    if (this.#bursts.note(topic, { name, message, stack }, () => where))
-      this.#log(level, 'turn failed, trying again', { function: fn, ...where, err: error });
+    const where = { function: fn, partition, delayMs };
+    if (this.#bursts.note(topic, info, () => where, `${fn}/${partition}`))
+      this.#log(level, 'turn failed, trying again', { ...where, err: error });
   }
 
   #line(lane: FailingLane, failure: FailedAttempt): void {

@@ -1,7 +1,9 @@
+import { mock } from 'node:test';
 import t from 'tap';
 import type { FailedAttempt } from '../../../src/pipeline/commit/commit-plan.ts';
 import { FailureBursts } from '../../../src/core/failure-bursts.ts';
 import { SetupError } from '../../../src/core/errors/handler-errors.ts';
+import { RedisReplyError, UnknownOutcomeError } from '../../../src/core/errors/server-errors.ts';
 import { ownFrame } from '../../../src/core/own-frame.ts';
 import { sayUncaught } from '../../../src/dispatcher/uncaught.ts';
 import { FailureLog, type FailingLane } from '../../../src/pipeline/lane/failure-log.ts';
@@ -149,6 +151,81 @@ t.test('errors are one where only their ids differ, and two where their places d
   });
 });
 
+t.test(
+  'an outage: one line for all lanes, then a summary a minute without further lines',
+  async (t) => {
+    mock.timers.enable({ apis: ['setTimeout'] });
+    t.teardown(() => mock.timers.reset());
+    const { lines, bursts, log } = open(10_000);
+    const refused = (script: string) =>
+      new RedisReplyError(
+        script,
+        'MISCONF Errors writing to the AOF file: No space left on device',
+      );
+    const turns = (count: number, level: 'warn' | 'error' = 'warn') => {
+      for (let i = 0; i < count; i++)
+        log.turnFailed(i % 2 === 0 ? 'f' : 'g', i % 6, {
+          level,
+          error: refused(i % 4 === 0 ? 'take.lua' : 'commit.lua'),
+          delayMs: 50,
+        });
+    };
+    turns(12);
+    t.match(lines, [{ message: 'turn failed, trying again', fields: { function: 'f' } }]);
+    t.equal(lines.length, 1);
+    mock.timers.tick(30_000);
+    turns(12, 'error');
+    t.equal(lines.length, 1);
+    mock.timers.tick(30_000);
+    t.equal(lines.length, 2, 'the minute is over');
+    t.match(lines[1], {
+      message: /^23 more turns failed within \d+ s, in 6 lanes$/,
+      fields: {
+        reason: 'writes-misconf',
+        count: 23,
+        lanes: 6,
+        samples: [{ count: 18 }, { count: 5 }],
+      },
+    });
+    turns(6);
+    t.equal(lines.length, 2, 'the cause is known, and has no second line');
+    bursts.close();
+    t.match(lines[2], { message: /^6 more turns failed within \d+ s, in 6 lanes$/ });
+    turns(1);
+    t.equal(lines.length, 4, 'a new outage has its line');
+    bursts.close();
+    t.equal(lines.length, 4);
+  },
+);
+
+t.test('a lasting cause that ends is forgotten', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.teardown(() => mock.timers.reset());
+  const { lines, bursts, log } = open(10_000);
+  const error = new UnknownOutcomeError('take.lua');
+  const turn = () => log.turnFailed('f', 0, { level: 'warn', error, delayMs: 50 });
+  for (const expected of [1, 2, 3]) {
+    turn();
+    t.equal(lines.length, expected);
+    mock.timers.tick(60_000);
+    t.equal(bursts.topics, 0);
+  }
+});
+
+t.test('each cause of failed turns has a line, and the number of causes is bounded', async (t) => {
+  const { lines, bursts, log } = open(10_000);
+  for (let i = 0; i < 500; i++) {
+    // Numbers make no difference between causes.
+    const name = String(i).replace(/\d/g, (digit) => 'abcdefghij'[Number(digit)] as string);
+    const error = new Error(`cause ${name}`);
+    log.turnFailed('f', 0, { level: 'error', error, delayMs: 50 });
+  }
+  t.equal(bursts.topics, 201);
+  t.equal(lines.length, 201);
+  bursts.close();
+  t.match(lines[201], { message: /^299 more turns failed/ });
+});
+
 t.test('failing turns and threads that end are summed up as attempts are', async (t) => {
   const { lines, bursts, log, say } = open(60_000);
   const stack = 'Error: db down\n    at setup (file:///app/workers/mine.ts:3:1)';
@@ -163,14 +240,14 @@ t.test('failing turns and threads that end are summed up as attempts are', async
       events: [{ function: 'f', eventId: `e${i}` }],
     });
   }
-  t.equal(lines.length, 3 + 3);
+  t.equal(lines.length, 1 + 3);
   t.match(lines[0], { message: 'turn failed, trying again', fields: { partition: 0, err: error } });
   bursts.close();
   const place = /\/app\/workers\/mine\.ts:3:1/;
-  t.match(lines.slice(6), [
+  t.match(lines.slice(4), [
     {
-      message: /^17 more turns failed within/,
-      fields: { function: 'f', samples: [{ count: 17, partition: 3, error: place }] },
+      message: /^19 more turns failed within \d+ s, in 19 lanes$/,
+      fields: { function: 'f', lanes: 19, samples: [{ count: 19, partition: 1, error: place }] },
     },
     {
       message: /^4 more threads were ended by uncaught errors within/,
