@@ -11,6 +11,11 @@ interface Explained {
   readonly why: string;
 }
 
+interface HealthBody {
+  readonly problems: readonly unknown[];
+  readonly reasons: readonly { readonly code: string }[];
+}
+
 /** Fails after its handler has returned. */
 const LATE = `import { defineFunction } from 'millrace/define';
 async function goesOn(): Promise<void> {
@@ -40,7 +45,12 @@ async function startBroken(t: Test) {
     'workers/leaver.ts': LEAVER,
     'workers/mailer.ts': MAILER,
   });
-  const running = p.start(['start'], { LOG_LEVEL: 'info', MILLRACE_PORT: '0', ...env });
+  const running = p.start(['start'], {
+    LOG_LEVEL: 'info',
+    MILLRACE_PORT: '0',
+    MILLRACE_STALL_MS: '5000',
+    ...env,
+  });
   const [, url = ''] = await running.seen('stderr', /, admin (http:\S+)$/m);
   /** Publishes an event with `millrace publish`, and returns its exit status. */
   const publish = async (type: string, id: string) =>
@@ -144,6 +154,38 @@ t.test(
         /^millrace_setup_failing_lanes\{function="late",at=""\} 0$/m,
       );
     });
+
+    await t.test(
+      'a setup that fails for long is red, with its name, and no restart is asked for',
+      async (t) => {
+        const ask = async (path: string) => {
+          const response = await fetch(`${url}${path}`);
+          return { status: response.status, body: (await response.json()) as HealthBody };
+        };
+        const red = await until('it is red', async () => {
+          const answer = await ask('/healthz');
+          return answer.status === 503 ? answer : null;
+        });
+        t.match(red.body.problems, [
+          {
+            function: 'mailer',
+            partition: null,
+            code: 'setup-failing',
+            problem:
+              /failed: Error: db down; .*\(at \/\S+mailer\.ts:3:\d+\); in 1 lanes, for \d+ s$/,
+          },
+        ]);
+        for (let look = 0; look < 50; look++) {
+          const [live, health] = await Promise.all([ask('/livez'), ask('/healthz')]);
+          t.match([live.status, health.status], [200, 503]);
+          t.strictSame(
+            health.body.reasons.map(({ code }) => code),
+            ['setup-failing'],
+          );
+        }
+        t.equal((await ask('/readyz')).status, 200, 'other functions work');
+      },
+    );
 
     await t.test('process.exit in a handler is logged with its place', async (t) => {
       t.equal(await publish('note.removed', 'two'), 0);
