@@ -1,8 +1,10 @@
 /** Errors of changes whose record could not be written. */
 import { MillraceError } from '../core/errors/millrace-error.ts';
+import { RedisReplyError } from '../core/errors/server-errors.ts';
+import { withoutStop } from '../core/without-stop.ts';
 
 function reasonOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
+  return withoutStop(cause instanceof Error ? cause.message : String(cause));
 }
 
 /** A change was not begun, because the audit log takes no record. Nothing was changed. */
@@ -10,8 +12,9 @@ export class AuditRefusedError extends MillraceError {
   readonly code = 'AUDIT_REFUSED';
   override readonly retryable: boolean;
   constructor(what: string, key: string, cause: unknown) {
+    const denied = cause instanceof RedisReplyError && cause.reply === 'NOPERM';
     super(
-      `"${what}" was not begun, because the audit log ${key} cannot be written: ${reasonOf(cause)}. Nothing was changed. The Redis user needs the rights that millrace acl prints for its role`,
+      `"${what}" was not begun, because the audit log ${key} cannot be written: ${reasonOf(cause)}. Nothing was changed${denied ? '. The Redis user needs the rights that millrace acl prints for its role' : ''}`,
       { cause },
     );
     this.retryable = cause instanceof MillraceError && cause.retryable;

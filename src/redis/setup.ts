@@ -4,10 +4,14 @@
  * step refuses the connection.
  */
 import { ConnectionSetupError, RedisReplyError } from '../core/errors/server-errors.ts';
+import { replyCode } from '../core/redis-replies.ts';
 import { packageVersion } from '../core/package-info.ts';
 import type { RedisTarget } from './redis-url.ts';
 
 const NAMING = 'CLIENT SETNAME';
+/** Every step is refused in this way where no password was given. */
+const NO_PASSWORD =
+  'The server wants a password, and REDIS_URL has none: redis://:password@host, or redis://user:password@host';
 
 export interface SetupOptions {
   readonly login: Pick<RedisTarget, 'username' | 'password'>;
@@ -95,7 +99,9 @@ export async function setUp(send: SendSetup, options: SetupOptions): Promise<voi
       if (!(error instanceof RedisReplyError)) throw error;
       if (label === 'PING' && servesAllTheSame(error)) continue;
       if (label === NAMING && isUnknownCommand(error)) continue;
-      throw new ConnectionSetupError(display, label, replyText(error), advice, { cause: error });
+      const why = replyText(error);
+      const cure = replyCode(why) === 'NOAUTH' ? NO_PASSWORD : advice;
+      throw new ConnectionSetupError(display, label, why, cure, { cause: error });
     }
   }
   if (isReplica(await hello)) {

@@ -72,7 +72,7 @@ const PLACES: readonly Place[] = [
       const redis = await server(t, (one) => one.client().call('ACL', 'SETUSER', 'u', 'on', '>pw'));
       return redis.tcpUrl.replace('redis://', 'redis://u:no@');
     },
-    said: /WRONGPASS.*Check the user name and the password in REDIS_URL/s,
+    said: /WRONGPASS[^.]*[^.]\. Check the user name and the password in REDIS_URL/s,
   },
   {
     name: 'no password',
@@ -81,7 +81,7 @@ const PLACES: readonly Place[] = [
       await redis.client().config('SET', 'requirepass', 'pw');
       return redis.tcpUrl;
     },
-    said: /NOAUTH/,
+    said: /NOAUTH(?!.*setname).*[^.]\. The server wants a password, and REDIS_URL has none/s,
   },
   {
     name: 'a server that loads its data',
@@ -169,6 +169,15 @@ t.test('a frozen server: the answer comes within the time for a connection', asy
   t.match(
     (error as Error | null)?.message,
     /cannot be reached: the server has not answered the first commands .*Check that/s,
+  );
+});
+
+t.test('TLS to a port without it: the error names TLS', async (t) => {
+  const url = (await server(t, () => undefined)).tcpUrl.replace('redis://', 'rediss://');
+  const { error } = await inProcess(registerLag, { REDIS_URL: url }, PROTO_DIR)('lag');
+  t.match(
+    (error as Error | null)?.message,
+    /cannot be reached: .*REDIS_URL asks for TLS \(rediss:\/\/\)/s,
   );
 });
 

@@ -1,5 +1,6 @@
 /** Errors of Redis: the server, the connection to it, its replies, and lost state. */
 import { meaningOf, replyCode, type Refusal } from '../redis-replies.ts';
+import { withoutStop } from '../without-stop.ts';
 import { MillraceError } from './millrace-error.ts';
 
 /**
@@ -68,7 +69,7 @@ export class ConnectionSetupError extends MillraceError {
   ) {
     const reply = replyCode(why);
     super(
-      `the connection to ${target} is not used, because the server refused ${step}: ${why}. ${advice}`,
+      `the connection to ${target} is not used, because the server refused ${step}: ${withoutStop(why)}. ${advice}`,
       options,
     );
     this.target = target;
@@ -87,11 +88,23 @@ export class ServerUnreachableError extends MillraceError {
   readonly target: string;
   constructor(target: string, why: string, options?: { cause?: unknown }) {
     super(
-      `Redis at ${target} cannot be reached: ${why}. Check that the server runs and that REDIS_URL leads to it. Without REDIS_URL, Millrace runs its own server`,
+      `Redis at ${target} cannot be reached: ${withoutStop(why)}. Check that the server runs and that REDIS_URL leads to it. ${tlsDoubt(target, why)}Without REDIS_URL, Millrace runs its own server`,
       options,
     );
     this.target = target;
   }
+}
+
+/** Forms of a failure where one side speaks TLS and the other does not. */
+const MUTE =
+  /^not sent: no connection|has not answered|closed|ECONNRESET|EPROTO|secure TLS|wrong version|packet length|Protocol error/i;
+
+/** Returns the sentence that names TLS as a possible cause, with a space behind; else ''. */
+function tlsDoubt(target: string, why: string): string {
+  if (target.startsWith('unix:') || !MUTE.test(why)) return '';
+  return target.startsWith('rediss:')
+    ? 'REDIS_URL asks for TLS (rediss://). Where the server has no TLS at this port, write redis://. '
+    : 'Where the server wants TLS at this port, write rediss://. ';
 }
 
 /** An error reply of Redis. The meaning of its code is in redis-replies.ts. */
@@ -136,7 +149,7 @@ export class WritesRefusedError extends MillraceError {
    * @param why the refusal, and its cure
    */
   constructor(what: string, reply: string, why: string, options?: { cause?: unknown }) {
-    super(`${why}. The write was needed ${what}; nothing was changed`, options);
+    super(`${withoutStop(why)}. The write was needed ${what}; nothing was changed`, options);
     this.reply = reply;
     this.retryable = reply !== 'NOPERM';
   }
