@@ -54,6 +54,7 @@ export const DIAGNOSES = {
   'limits-none': 'no event type has limits',
   'limit-missing': 'an event type has no limit',
   'retention-held': 'a function keeps a stream above its limit',
+  'backlog-beyond': 'a function is further behind than the backlog limit of a type',
   unknown: 'something could not be found out, with the reason',
 } as const;
 

@@ -3,6 +3,7 @@
  * grows with functions, types and partitions, never with the number of events.
  */
 import { parseSetupFailure } from '../core/setup-failure.ts';
+import { partOf } from '../lag/rates.ts';
 import { readLag, type FunctionLag, type LagReport } from '../lag/lag.ts';
 import {
   countOf,
@@ -50,6 +51,16 @@ export interface TypeFacts {
   readonly foreign: readonly { readonly group: string; readonly stream: string }[];
   /** Null: it has no limits. */
   readonly limits: TypeLimits | null;
+  /** Largest backlog of a function in a partition. Null: the type has no limit of it. */
+  readonly backlog: {
+    readonly fn: string;
+    readonly partition: number;
+    readonly events: number;
+    /** Part of max-backlog that each partition has, events. */
+    readonly limit: number;
+    /** Whether dispatchers serve the function. */
+    readonly served: boolean;
+  } | null;
 }
 
 export interface WorkFacts {
@@ -70,19 +81,49 @@ export async function readWork(source: RedisSource): Promise<WorkFacts> {
   ]);
   const types = typesOf(states);
   const groups = await readGroups(source, types);
+  const functions = await Promise.all(
+    lag.functions.map((fn) => factsOf(source, fn, { states, groups, nowMs })),
+  );
+  const served = new Set(functions.filter((fn) => fn.members.length > 0).map(({ name }) => name));
   return {
     nowMs,
     partitions: source.partitions,
-    functions: await Promise.all(
-      lag.functions.map((fn) => factsOf(source, fn, { states, groups, nowMs })),
-    ),
+    functions,
     types: types.map((type) => ({
       ...countsOf(type, states),
       foreign: foreignGroups(source, type, states, groups),
       limits: limits.get(type) ?? null,
+      backlog: backlogOf(type, limits.get(type)?.maxBacklog, {
+        lag,
+        served,
+        partitions: source.partitions,
+      }),
     })),
     unserved: lag.unserved ?? [],
   };
+}
+
+function backlogOf(
+  type: string,
+  max: number | undefined,
+  known: {
+    readonly lag: LagReport;
+    readonly served: ReadonlySet<string>;
+    readonly partitions: number;
+  },
+): TypeFacts['backlog'] {
+  if (max === undefined) return null;
+  const { lag, served, partitions } = known;
+  const limit = partOf({ max, partitions });
+  const rows = lag.functions.flatMap(({ name, types }) =>
+    types
+      .filter((row) => row.type === type && row.partition < partitions)
+      .map(({ partition, lag: waiting, pending }) => {
+        const events = waiting + pending;
+        return { fn: name, partition, events, limit, served: served.has(name) };
+      }),
+  );
+  return rows.toSorted((a, b) => b.events - a.events)[0] ?? null;
 }
 
 function typesOf(states: readonly PartitionState[]): string[] {

@@ -40,8 +40,8 @@ function unserved(fn: FunctionFacts): Diagnosis[] {
         : 'No dispatcher serves the function. It keeps events of its types from being trimmed',
       evidence: `no members; ${waiting(fn)}`,
       cure: isGeneration
-        ? `Start its dispatcher, or drop the version: millrace view drop ${view ?? ''}`
-        : `Start its dispatcher. If it is not deployed any more: millrace functions remove ${fn.name}`,
+        ? `Start its dispatcher, or drop the version: millrace view drop ${shellWord(view ?? '')}`
+        : `Start its dispatcher. If it is not deployed any more: millrace functions remove ${shellWord(fn.name)}`,
       command: 'millrace start',
     },
   ];
@@ -58,8 +58,8 @@ function judgeLanes(fn: FunctionFacts, partitions: number): Diagnosis[] {
       about: fn.name,
       problem: `${unowned.length} of ${partitions} lanes have no owner, although the function has ${counted(fn.members.length, 'dispatcher')}`,
       evidence: `partitions ${partitionsOf(unowned)}; ${waiting(fn)}; dispatchers ${someOf(fn.members, 3)}`,
-      cure: 'Look again after a lease (MILLRACE_LEASE_MS). If it stays, look at the log of the dispatchers and at /healthz',
-      command: 'millrace doctor',
+      cure: 'A start or an end moves lanes, for a lease (MILLRACE_LEASE_MS) at most. If it stays, the log and /healthz of these dispatchers name the reason. Then end them and start them again',
+      command: null,
     });
   if (deaths.length > 0)
     found.push({
@@ -88,7 +88,7 @@ function judgeSetup(fn: FunctionFacts): Diagnosis[] {
       problem: 'The setup of the function fails, and none of its events runs',
       evidence: `${first.error}; since ${isoOf(first.sinceMs)}; partitions ${partitionsOf(failing)}`,
       cure: 'Mend the setup, or whatever it connects to. It is tried again by itself',
-      command: 'millrace lag',
+      command: null,
     },
   ];
 }
@@ -129,7 +129,7 @@ function judgeCounts(fn: FunctionFacts): Diagnosis[] {
       about: fn.name,
       problem: 'Events of the function are dead, and nobody tries them again',
       evidence: counted(fn.letters, 'dead letter'),
-      cure: `Mend the cause, then: millrace dlq replay --function ${fn.name}`,
+      cure: `Mend the cause, then: millrace dlq replay --function ${shellWord(fn.name)}`,
       command: `millrace dlq list --function ${shellWord(fn.name)}`,
     });
   return found;

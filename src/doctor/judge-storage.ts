@@ -1,6 +1,6 @@
 /** Judges what the servers keep: files, disk and memory. */
 import { fact, unknown, type Diagnosis } from './diagnosis.ts';
-import type { RedisCli } from './judge-server.ts';
+import type { RedisCli } from './redis-cli.ts';
 import type { NodeFacts } from './server-facts.ts';
 import { shellWord } from './shell-word.ts';
 
@@ -9,11 +9,11 @@ const MEMORY = { warning: 0.75, error: 0.9 } as const;
 const FREE_DISK = { warning: 0.1, error: 0.02 } as const;
 
 /** Judges the files of one server. */
-export function judgePersistence(facts: NodeFacts, cli: RedisCli): Diagnosis[] {
+export function judgePersistence(facts: NodeFacts, user: string, cli: RedisCli): Diagnosis[] {
   const { node, info, settings } = facts;
   const appendonly = info?.get('aof_enabled');
   if (info === null || appendonly === undefined)
-    return [unknown('persistence', `INFO is not granted on ${node}`, ...grant('info'))];
+    return [unknown('persistence', `INFO is not granted on ${node}`, ...grantInfo(user, cli))];
   const save = settings.get('save');
   const fsync = settings.get('appendfsync');
   const found: Diagnosis[] = [
@@ -62,7 +62,11 @@ function judgeFiles(
   const found: Diagnosis[] = [];
   const place = settings.get('dir') ?? 'unknown';
   const failed = (name: string): boolean => info.get(name) === 'err';
-  const cure = 'Free space on the disk of the server, check the rights of its folder and its log';
+  const free =
+    'First free space on the disk of the server, and check the rights of its folder and its log';
+  // A full disk takes no new file: the old one has to be looked at first.
+  const isFull = disk !== null && isLow(disk, Number(info.get('aof_current_size') ?? 0));
+  const look = disk === null ? null : `df -h ${shellWord(disk.dir)}`;
   if (failed('aof_last_write_status') || failed('aof_last_bgrewrite_status'))
     found.push({
       code: 'aof-failing',
@@ -72,8 +76,12 @@ function judgeFiles(
         ? 'The append-only file cannot be written, and the server refuses writes'
         : 'The append-only file could not be rewritten, and grows',
       evidence: `aof_last_write_status:${info.get('aof_last_write_status') ?? '-'}, aof_last_bgrewrite_status:${info.get('aof_last_bgrewrite_status') ?? '-'}, folder ${place}`,
-      cure,
-      command: cli(node, 'BGREWRITEAOF'),
+      ...(failed('aof_last_write_status')
+        ? { cure: `${free}. The server then writes again by itself`, command: look }
+        : {
+            cure: `${free}. Then rewrite the file`,
+            command: isFull ? look : cli(node, 'BGREWRITEAOF'),
+          }),
     });
   if (failed('rdb_last_bgsave_status')) {
     const stops =
@@ -86,13 +94,21 @@ function judgeFiles(
         ? 'The last snapshot failed, and the server refuses writes until one succeeds'
         : 'The last snapshot failed',
       evidence: `rdb_last_bgsave_status:err, folder ${place}`,
-      cure,
-      command: cli(node, 'BGSAVE'),
+      cure: `${free}. Then take a snapshot`,
+      command: isFull ? look : cli(node, 'BGSAVE'),
     });
   }
   if (disk !== null)
     found.push(...judgeDisk(node, disk, Number(info.get('aof_current_size') ?? 0)));
   return found;
+}
+
+function isLow(
+  { freeBytes, totalBytes }: Pick<NonNullable<NodeFacts['disk']>, 'freeBytes' | 'totalBytes'>,
+  aofBytes: number,
+): boolean {
+  // A rewrite of the append-only file needs as much room again.
+  return freeBytes / totalBytes < FREE_DISK.warning || freeBytes < aofBytes;
 }
 
 function judgeDisk(
@@ -101,8 +117,7 @@ function judgeDisk(
   aofBytes: number,
 ): Diagnosis[] {
   const free = freeBytes / totalBytes;
-  // A rewrite of the append-only file needs as much room again.
-  if (free >= FREE_DISK.warning && freeBytes >= aofBytes) return [];
+  if (!isLow({ freeBytes, totalBytes }, aofBytes)) return [];
   return [
     {
       code: 'disk-low',
@@ -117,10 +132,14 @@ function judgeDisk(
 }
 
 /** Judges the memory of one server. */
-export function judgeMemory({ node, info, settings }: NodeFacts, cli: RedisCli): Diagnosis[] {
+export function judgeMemory(
+  { node, info, settings }: NodeFacts,
+  user: string,
+  cli: RedisCli,
+): Diagnosis[] {
   const used = number(info?.get('used_memory'));
   if (info === null || used === null)
-    return [unknown('memory', `INFO is not granted on ${node}`, ...grant('info'))];
+    return [unknown('memory', `INFO is not granted on ${node}`, ...grantInfo(user, cli))];
   const limit = number(info.get('maxmemory')) ?? 0;
   const system = number(info.get('total_system_memory')) ?? 0;
   const policy = settings.get('maxmemory-policy') ?? info.get('maxmemory_policy') ?? 'unknown';
@@ -136,9 +155,9 @@ export function judgeMemory({ node, info, settings }: NodeFacts, cli: RedisCli):
       about: node,
       problem: `${Math.round(share * 100)} % of ${of} is used. At its end the server refuses writes`,
       evidence,
-      cure: 'Raise maxmemory, or keep fewer events: millrace limits <type> --max-age 7d',
-      command:
-        limit > 0 ? cli(node, `CONFIG SET maxmemory ${limit * 2}`) : 'millrace limits --json',
+      cure: `${limit > 0 ? 'Raise maxmemory' : 'Give the machine more memory'}, or keep fewer events: set limits for event types (millrace limits)`,
+      // Memory in use may be far above its limit: a limit below that would cure nothing.
+      command: limit > 0 ? cli(node, `CONFIG SET maxmemory ${2 * Math.max(limit, used)}`) : null,
     });
   else if (limit === 0)
     found.push({
@@ -153,10 +172,10 @@ export function judgeMemory({ node, info, settings }: NodeFacts, cli: RedisCli):
   return found;
 }
 
-function grant(command: string): [cure: string, command: string] {
+function grantInfo(user: string, cli: RedisCli): [cure: string, command: string] {
   return [
-    `Grant the user of REDIS_URL +${command}, to have this checked`,
-    `ACL SETUSER <user> +${command}`,
+    `Grant the user ${user} +info, to have this checked`,
+    cli(null, `ACL SETUSER ${shellWord(user)} +info`),
   ];
 }
 

@@ -3,7 +3,7 @@ import { grouped } from '../core/option-rule.ts';
 import { describeUnserved } from '../lag/unserved.ts';
 import { counted, fact, someOf, type Diagnosis } from './diagnosis.ts';
 import type { FunctionFacts, TypeFacts, WorkFacts } from './function-facts.ts';
-import type { RedisCli } from './judge-server.ts';
+import { OF_KEY, type RedisCli } from './redis-cli.ts';
 import { shellWord } from './shell-word.ts';
 
 /** Events of a type from which on a missing limit is a warning. */
@@ -20,7 +20,11 @@ export function judgeTypes(facts: WorkFacts, cli: RedisCli): Diagnosis[] {
       null,
       `${counted(partitions, 'partition')}, ${counted(types.length, 'event type')} with ${counted(kept, 'event')} kept, ${counted(functions.length, 'function')}`,
     ),
-    ...types.flatMap((type) => [...judgeReaders(type, cli), ...judgeRetention(type, functions)]),
+    ...types.flatMap((type) => [
+      ...judgeReaders(type, cli),
+      ...judgeRetention(type, functions),
+      ...judgeBacklog(type),
+    ]),
     ...judgeLimits(types),
   ];
   if (unserved.length > 0)
@@ -31,7 +35,7 @@ export function judgeTypes(facts: WorkFacts, cli: RedisCli): Diagnosis[] {
       problem: 'Events lie in partitions that nobody reads',
       evidence: describeUnserved(partitions, unserved),
       cure: `Set MILLRACE_PARTITIONS=${partitions} for that producer, and publish the events again`,
-      command: `MILLRACE_PARTITIONS=${partitions} millrace publish --file events.ndjson`,
+      command: `export MILLRACE_PARTITIONS=${partitions}`,
     });
   return found;
 }
@@ -47,7 +51,7 @@ function judgeReaders(facts: TypeFacts, cli: RedisCli): Diagnosis[] {
       problem: 'No function reads the type. Its events stay in Redis until it has a limit',
       evidence: `${counted(kept, 'event')} kept`,
       cure: 'Start a function on the type, or limit it',
-      command: `millrace limits ${type} --max-age 7d`,
+      command: `millrace limits ${shellWord(type)} --max-age 7d`,
     });
   if (readers.length > 0 && appended === 0)
     found.push({
@@ -57,7 +61,7 @@ function judgeReaders(facts: TypeFacts, cli: RedisCli): Diagnosis[] {
       problem: 'Nothing of the type was ever published, although functions read it',
       evidence: `read by ${someOf(readers)}`,
       cure: 'Check its name in the publisher and in the function',
-      command: `millrace tail ${type}`,
+      command: null,
     });
   const [first] = foreign;
   if (first !== undefined)
@@ -69,7 +73,7 @@ function judgeReaders(facts: TypeFacts, cli: RedisCli): Diagnosis[] {
         'Consumer groups on its streams belong to no registered function. Retention ignores them',
       evidence: `groups ${someOf(foreign.map(({ group }) => group))}`,
       cure: 'Leave them if another program reads there. Otherwise destroy each of them',
-      command: cli(null, `XGROUP DESTROY ${shellWord(first.stream)} ${shellWord(first.group)}`),
+      command: cli(OF_KEY, `XGROUP DESTROY ${shellWord(first.stream)} ${shellWord(first.group)}`),
     });
   return found;
 }
@@ -83,19 +87,21 @@ function judgeLimits(types: readonly TypeFacts[]): Diagnosis[] {
   const unlimited = filled.filter((type) => !isLimited(type)).sort((a, b) => b.kept - a.kept);
   const [largest] = unlimited;
   if (largest === undefined) return [];
+  const backlogs = unlimited.filter(({ limits }) => limits?.maxBacklog !== undefined).length;
   const evidence = unlimited
     .slice(0, 5)
     .map(({ type, kept }) => `${type} ${grouped(kept)}`)
     .join(', ');
-  const command = `millrace limits ${largest.type} --max-age 7d --max-events 50000000`;
+  const command = `millrace limits ${shellWord(largest.type)} --max-age 7d --max-events 50000000`;
   if (unlimited.length === filled.length)
     return [
       {
         code: 'limits-none',
         severity: 'warning',
         about: null,
-        problem: 'No event type has limits: Redis keeps every event, and fills',
-        evidence: `events kept: ${evidence}`,
+        problem: 'No event type has a limit of age or number: Redis keeps every event, and fills',
+        // A limit of the backlog is a limit, too, and trims nothing.
+        evidence: `events kept: ${evidence}${backlogs === 0 ? '' : `; ${counted(backlogs, 'type')} with max-backlog alone, which trims nothing`}`,
         cure: 'Set limits for each type. Retention takes no event that a function has not settled',
         command,
       },
@@ -105,7 +111,7 @@ function judgeLimits(types: readonly TypeFacts[]): Diagnosis[] {
       code: 'limit-missing',
       severity: largest.kept >= MANY ? 'warning' : 'info',
       about: largest.type,
-      problem: `${unlimited.length} of ${filled.length} event types have no limit, and are kept for ever`,
+      problem: `${unlimited.length} of ${filled.length} event types have no limit of age or number, and are kept for ever`,
       evidence: `events kept: ${evidence}`,
       cure: 'Set limits for these types',
       command,
@@ -121,7 +127,7 @@ function judgeRetention(
   if (most === undefined || kept <= most * ABOVE + 1000) return [];
   const behind = functions
     .filter((fn) => readers.includes(fn.name))
-    .map((fn) => ({ name: fn.name, open: fn.lag + fn.pending }))
+    .map((fn) => ({ ...fn, open: fn.lag + fn.pending }))
     .sort((a, b) => b.open - a.open)[0];
   return [
     {
@@ -130,8 +136,27 @@ function judgeRetention(
       about: type,
       problem: 'The streams of the type are above their limit',
       evidence: `${grouped(kept)} events kept, max-events ${grouped(most)}${behind ? `; ${behind.name} is ${counted(behind.open, 'event')} behind` : ''}`,
-      cure: 'Let that function catch up. If it is not deployed any more, remove it. Retention needs a dispatcher that runs',
-      command: behind ? `millrace functions remove ${behind.name}` : 'millrace start',
+      cure: `Let that function catch up. Retention needs a dispatcher that runs${behind && behind.members.length === 0 ? `. If the function is not deployed any more: millrace functions remove ${shellWord(behind.name)}` : ''}`,
+      // A function that dispatchers serve needs time, and none of its events is to be given up.
+      command: behind && behind.members.length > 0 ? null : 'millrace start',
+    },
+  ];
+}
+
+function judgeBacklog({ type, backlog }: TypeFacts): Diagnosis[] {
+  if (backlog === null || backlog.events <= backlog.limit) return [];
+  const { fn, partition, events, limit, served } = backlog;
+  return [
+    {
+      code: 'backlog-beyond',
+      severity: 'warning',
+      about: type,
+      problem: 'A function is further behind than max-backlog: publishers of the type are slowed',
+      evidence: `${fn} is ${counted(events, 'event')} behind in partition ${partition}, whose part of max-backlog is ${grouped(limit)}`,
+      cure: served
+        ? 'Give its dispatchers more threads (WORKERS), or start more of them'
+        : `Start its dispatcher. If the function is not deployed any more: millrace functions remove ${shellWord(fn)}`,
+      command: 'millrace start',
     },
   ];
 }

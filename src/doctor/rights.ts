@@ -15,8 +15,11 @@ const script = defineScript({
   readOnly: true,
 });
 
-/** `look`: commands that only read. `work`: publishing, and running functions. */
-export type Role = 'look' | 'work' | 'optional';
+/**
+ * `look`: commands that only read. `publish`: what publishers call. `run`: what dispatchers call
+ * beside it. `register`: writes of the schema registry.
+ */
+export type Role = 'look' | 'publish' | 'run' | 'register' | 'optional';
 
 export interface MissingRight {
   readonly role: Role;
@@ -36,6 +39,11 @@ export interface RightsFacts {
   /** Number of commands that were asked for. */
   readonly asked: number;
   readonly missing: readonly MissingRight[];
+  /**
+   * Part that the user plays, as its granted writes show. A dispatcher alone may write the keys of
+   * leases. Null: nothing is known.
+   */
+  readonly part: 'reader' | 'producer' | 'dispatcher' | null;
 }
 
 /** Examples of commands. Words such as `due` stand for keys. */
@@ -57,20 +65,29 @@ const EXAMPLES: Readonly<Record<Role, readonly string[]>> = {
     'ZSCORE due u',
     'HSCAN held 0',
     'EXISTS counters',
+    'TYPE counters',
     'SMEMBERS helpers',
     'TIME',
   ],
-  work: [
+  publish: [
+    'EVAL script 1 counters',
+    'EVALSHA script 1 counters',
     'XADD events * b v',
+    'HSET counters f v',
+    'HINCRBY counters f 1',
+    'HDEL counters f',
+    'HSET settings f v',
+    'SADD ids v',
+    'SET producer v',
+    'ZADD scheduled 1 v',
+  ],
+  run: [
     'XREADGROUP GROUP g c STREAMS events >',
     'XREAD COUNT 1 STREAMS events 0',
     'XACK events g 1-1',
     'XDEL events 1-1',
     'XTRIM events MINID 0',
     'XGROUP CREATE events g 0',
-    'HSET counters f v',
-    'HINCRBY counters f 1',
-    'HDEL counters f',
     'ZADD due 1 u',
     'ZREM due u',
     'ZREMRANGEBYSCORE members 0 0',
@@ -80,20 +97,20 @@ const EXAMPLES: Readonly<Record<Role, readonly string[]>> = {
     'LTRIM parked 0 0',
     'LSET parked 0 v',
     'LREM parked 1 v',
-    'SADD ids v',
     'SMISMEMBER ids v',
     'SET lease v',
     'PEXPIRE lease 1',
     'DEL lease',
     'UNLINK lease',
-    'HSET settings f v',
-    'HSET registry f v',
   ],
+  register: ['HSET registry f v'],
   optional: ['INFO', 'CONFIG GET save', 'WAIT 0 1', 'CLIENT SETNAME n', 'SCAN 0'],
 };
 
 /** Commands that a script may not call, or that say nothing about a script's key. */
-const NOT_IN_SCRIPTS = new Set(['WAIT', 'CLIENT', 'CONFIG', 'XREADGROUP']);
+const NOT_IN_SCRIPTS = new Set(['EVAL', 'EVALSHA', 'WAIT', 'CLIENT', 'CONFIG', 'XREADGROUP']);
+/** Commands among the work that a user may call who only looks. */
+const READS = new Set(['EVAL', 'EVALSHA', 'SMISMEMBER', 'XREAD', 'ZRANGEBYSCORE']);
 const CONTAINERS = new Set(['XINFO', 'XGROUP', 'CONFIG', 'CLIENT']);
 
 interface Example {
@@ -107,15 +124,15 @@ export async function readRights({ connection, keys }: RedisSpace): Promise<Righ
   const user = await whoAmI(connection);
   const asked = examples.length;
   if (user !== null) {
-    const told = await unlessRefused(() => byDryRun(connection, user, examples));
-    if (told !== null) return { user, means: 'ACL DRYRUN', hidden: null, asked, missing: told };
+    const told = await unlessRefused(() => byDryRun(connection, keys, user, examples));
+    if (told !== null) return { user, means: 'ACL DRYRUN', hidden: null, asked, ...told };
   }
   const inScripts = examples.filter(({ words }) => !NOT_IN_SCRIPTS.has(words[0] as string));
   const tried = await unlessRefused(() => byScript(connection, keys, inScripts));
   if (tried !== null)
-    return { user, means: 'a script', hidden: null, asked: inScripts.length, missing: tried };
+    return { user, means: 'a script', hidden: null, asked: inScripts.length, ...tried };
   const hidden = 'neither ACL DRYRUN nor EVAL_RO is granted';
-  return { user, means: null, hidden, asked: 0, missing: [] };
+  return { user, means: null, hidden, asked: 0, missing: [], part: null };
 }
 
 function examplesFor(keys: Keys): Example[] {
@@ -129,7 +146,9 @@ function examplesFor(keys: Keys): Example[] {
     lease: keys.lease(0, 'doctor'),
     members: keys.members('doctor'),
     parked: keys.parked(0, 'doctor', 'doctor'),
+    producer: keys.producer(0, 'doctor'),
     registry: keys.registry('ids'),
+    scheduled: keys.scheduled(0),
     settings: keys.settings(),
   };
   return Object.entries(EXAMPLES).flatMap(([role, texts]) =>
@@ -156,26 +175,27 @@ async function unlessRefused<T>(ask: () => Promise<T>): Promise<T | null> {
 
 async function byDryRun(
   connection: RedisSpace['connection'],
+  keys: Keys,
   user: string,
   examples: readonly Example[],
-): Promise<MissingRight[]> {
+): Promise<Told> {
   // Each node of a Cluster has rights of its own.
   const answers = await Promise.all(
     examples.map(({ words }) => connection.commandOnMasters('ACL', 'DRYRUN', user, ...words)),
   );
-  return examples.flatMap((example, i) => {
+  const refusalOf = (i: number): string => {
     const refused = answers[i]?.find(({ reply }) => reply !== 'OK');
-    if (!refused) return [];
-    const at = connection.isCluster ? ` (node ${refused.node})` : '';
-    return [missing(example, `${String(refused.reply)}${at}`)];
-  });
+    if (!refused) return '';
+    return `${String(refused.reply)}${connection.isCluster ? ` (node ${refused.node})` : ''}`;
+  };
+  return toldOf(examples, refusalOf, keys);
 }
 
 async function byScript(
   connection: RedisSpace['connection'],
   keys: Keys,
   examples: readonly Example[],
-): Promise<MissingRight[]> {
+): Promise<Told> {
   // The server may be a Cluster. There a script's keys have one slot, and the others are left out.
   const tag = keys.counters(0).replace(/:counters$/, ':');
   const own = examples.filter(({ words }) =>
@@ -189,9 +209,30 @@ async function byScript(
     named,
     own.map(({ words }) => JSON.stringify(words)),
   )) as string[];
-  return own.flatMap((example, i) =>
-    answers[i] === '' ? [] : [missing(example, String(answers[i]))],
-  );
+  return toldOf(own, (i) => String(answers[i]), keys);
+}
+
+type Told = Pick<RightsFacts, 'missing' | 'part'>;
+
+/** @param refusalOf '': the command is granted */
+function toldOf(examples: readonly Example[], refusalOf: (i: number) => string, keys: Keys): Told {
+  const lease = keys.lease(0, 'doctor');
+  let [writes, leases] = [false, true];
+  const refused: MissingRight[] = [];
+  for (const [i, example] of examples.entries()) {
+    const { role, words } = example;
+    const refusal = refusalOf(i);
+    if (refusal !== '') refused.push(missing(example, refusal));
+    if ((role !== 'publish' && role !== 'run') || READS.has(words[0] as string)) continue;
+    writes ||= refusal === '';
+    if (words.includes(lease)) leases &&= !isOfKey(refusal);
+  }
+  return { missing: refused, part: writes ? (leases ? 'dispatcher' : 'producer') : 'reader' };
+}
+
+/** Whether the refusal is of the key, and not of the command. */
+export function isOfKey(refusal: string): boolean {
+  return /\bkeys?\b/.test(refusal);
 }
 
 function missing({ role, words }: Example, refusal: string): MissingRight {

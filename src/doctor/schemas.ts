@@ -70,7 +70,7 @@ export function judgeSchemas(facts: readonly SchemaFacts[], mode: string): Diagn
           : 'Schemas under proto/ are not registered yet. The first start registers them',
       evidence: `${fresh.length} of ${facts.length} event types: ${someOf(fresh)}`,
       cure: 'Register them',
-      command: `millrace schema register ${fresh[0] ?? ''}`,
+      command: 'millrace schema register',
     });
   return found;
 }

@@ -100,6 +100,29 @@ async function diskOf(dir: string): Promise<Disk | null> {
   }
 }
 
+/** Master of a replica, as the replica knows it. */
+export interface MasterOfReplica {
+  /** host:port */
+  readonly address: string;
+  /** Whether the replica is connected to it. */
+  readonly linked: boolean;
+}
+
+/** Reads the masters of replicas, by the address of the replica. */
+export async function readMasters(
+  connection: RedisConnection,
+): Promise<ReadonlyMap<string, MasterOfReplica>> {
+  const found = new Map<string, MasterOfReplica>();
+  for (const { node, reply } of await unlessDenied(connection, 'INFO', 'replication')) {
+    const info = parseInfo(String(reply));
+    const [host, port] = [info.get('master_host'), info.get('master_port')];
+    if (host === undefined || port === undefined) continue;
+    const linked = info.get('master_link_status') === 'up';
+    found.set(node, { address: `${host}:${port}`, linked });
+  }
+  return found;
+}
+
 /** Refusal of the write that the trial makes. */
 export interface RefusedTrial {
   readonly partition: number;

@@ -127,8 +127,8 @@ function judgeWedged(fn: string, lanes: readonly ParkedFacts[]): Diagnosis[] {
       about: fn,
       problem: 'Parked subjects wait without a reason',
       evidence: someOf(evidence, 3),
-      cure: 'The sweep of a dispatcher sets them free within a few MILLRACE_UPKEEP_MS. Start one; the ledger then tells',
-      command: 'millrace losses',
+      cure: 'The sweep of a dispatcher sets them free within a few MILLRACE_UPKEEP_MS. Start one; millrace losses then tells',
+      command: 'millrace start',
     },
   ];
 }

@@ -3,7 +3,8 @@ import { monotonicMs, wallClockMs } from '../core/clock.ts';
 import { RedisReplyError } from '../core/errors/server-errors.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import { fact, unknown, type Diagnosis } from './diagnosis.ts';
-import type { RedisCli } from './judge-server.ts';
+import type { RedisCli } from './redis-cli.ts';
+import { shellWord } from './shell-word.ts';
 
 const ROUND_TRIPS = 20;
 /** Round trips beyond these are told, ms. A turn of a lane makes two or three of them. */
@@ -63,18 +64,18 @@ function furthest(values: readonly number[]): number | null {
   );
 }
 
-export function judgeTimes(facts: TimeFacts, cli: RedisCli): Diagnosis[] {
-  return [...judgeClock(facts), ...judgeLatency(facts.roundTripsMs, cli)];
+export function judgeTimes(facts: TimeFacts, user: string, cli: RedisCli): Diagnosis[] {
+  return [...judgeClock(facts, user, cli), ...judgeLatency(facts.roundTripsMs, cli)];
 }
 
-function judgeClock({ aheadMs, errorMs }: TimeFacts): Diagnosis[] {
+function judgeClock({ aheadMs, errorMs }: TimeFacts, user: string, cli: RedisCli): Diagnosis[] {
   if (aheadMs === null)
     return [
       unknown(
         'clock',
         'TIME is not granted',
-        'Grant it: Millrace needs it',
-        'ACL SETUSER <user> +time',
+        `Grant it to the user ${user}: Millrace needs it`,
+        cli(null, `ACL SETUSER ${shellWord(user)} +time`),
       ),
     ];
   const difference = `this machine is ${Math.round(Math.abs(aheadMs))} ms ${aheadMs < 0 ? 'behind' : 'ahead of'} the server (± ${Math.ceil(errorMs)} ms)`;

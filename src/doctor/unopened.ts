@@ -3,12 +3,14 @@ import { ConfigError } from '../core/errors/input-errors.ts';
 import { MillraceError } from '../core/errors/millrace-error.ts';
 import { ConnectionSetupError } from '../core/errors/server-errors.ts';
 import type { Diagnosis } from './diagnosis.ts';
+import { tlsOptions, type Login } from './redis-cli.ts';
 
 /**
  * Returns the findings of an error of opening.
+ * @param environment empty: the settings themselves are wrong
  * @throws the error, where it is none of Millrace's
  */
-export function judgeUnopened(error: unknown): Diagnosis[] {
+export function judgeUnopened(error: unknown, environment: Login = {}): Diagnosis[] {
   if (error instanceof ConfigError)
     return error.problems.map((problem) => ({
       code: 'settings-invalid',
@@ -30,8 +32,18 @@ export function judgeUnopened(error: unknown): Diagnosis[] {
           ? `The server refuses the connection: ${error.reply}`
           : 'The server cannot be reached',
       evidence: error.message,
-      cure: 'Start the server, or correct REDIS_URL (address, user, password, database)',
-      command: 'redis-cli -u "$REDIS_URL" PING',
+      // Redis' own text holds the cure of a refusal. Nothing on the server cures a wrong login.
+      cure:
+        error instanceof ConnectionSetupError
+          ? 'Correct REDIS_URL as the evidence says (user, password, database)'
+          : 'Start the server, or correct the address in REDIS_URL',
+      command: error instanceof ConnectionSetupError ? null : pingOf(environment),
     },
   ];
+}
+
+/** Null: no server with an address was asked for. */
+function pingOf(environment: Login): string | null {
+  if (!/^\s*rediss?:/i.test(environment.REDIS_URL ?? '')) return null;
+  return `redis-cli -u "\${REDIS_URL%%,redis*}"${tlsOptions(environment)} PING`;
 }

@@ -15,7 +15,7 @@ import { judgeParked } from '../../src/doctor/subjects.ts';
 import { judgeTimes } from '../../src/doctor/times.ts';
 import { judgeUnopened } from '../../src/doctor/unopened.ts';
 
-const cli = (_node: string | null, command: string): string => `redis-cli ${command}`;
+const cli = (_node: unknown, command: string): string => `redis-cli ${command}`;
 const MB = 1024 * 1024;
 
 /** Returns `<severity> <code>` of each finding but the plain facts. */
@@ -77,7 +77,7 @@ t.test('persistence', async (t) => {
     ['no room', disk(5 * MB), ['error disk-low']],
   ];
   for (const [name, facts, wanted] of cases)
-    t.strictSame(told(judgePersistence(facts, cli)), wanted, name);
+    t.strictSame(told(judgePersistence(facts, 'u', cli)), wanted, name);
 });
 
 t.test('memory', async (t) => {
@@ -93,8 +93,8 @@ t.test('memory', async (t) => {
     ['no limit, and no size of the machine', memory(800, 0, 0), ['info memory-unlimited']],
   ];
   for (const [name, facts, wanted] of cases)
-    t.strictSame(told(judgeMemory(facts, cli)), wanted, name);
-  t.match(judgeMemory(memory(95, 100), cli)[1]?.command, `maxmemory ${200 * MB}`);
+    t.strictSame(told(judgeMemory(facts, 'u', cli)), wanted, name);
+  t.match(judgeMemory(memory(95, 100), 'u', cli)[1]?.command, `maxmemory ${200 * MB}`);
 });
 
 t.test('the server', async (t) => {
@@ -106,8 +106,20 @@ t.test('the server', async (t) => {
     replicas: 0,
     maxmemoryPolicy: 'noeviction',
   } as const;
+  const masters = new Map<string, never>();
   const judged = (changes: object, refusals: string[] = []): string[] =>
-    told(judgeServer({ mode: 'standalone', nodes: [{ ...plain, ...changes }], refusals }, cli));
+    told(
+      judgeServer(
+        {
+          mode: 'standalone',
+          nodes: [{ ...plain, ...changes }],
+          url: 'redis://a:1',
+          masters,
+          refusals,
+        },
+        cli,
+      ),
+    );
   t.strictSame(judged({}), []);
   t.strictSame(judged({ maxmemoryPolicy: null }), []);
   t.strictSame(judged({ role: 'replica' }), ['error server-replica']);
@@ -120,7 +132,7 @@ t.test('the server', async (t) => {
 
 t.test('clock and latency', async (t) => {
   const judged = (aheadMs: number | null, roundTripsMs: number[]): string[] =>
-    told(judgeTimes({ aheadMs, errorMs: 1, roundTripsMs }, cli));
+    told(judgeTimes({ aheadMs, errorMs: 1, roundTripsMs }, 'u', cli));
   t.strictSame(judged(3, [1, 1, 2]), []);
   t.strictSame(judged(null, [1, 1, 2]), ['info unknown']);
   t.strictSame(judged(-5000, [1]), ['warning clock-skewed']);
@@ -128,7 +140,7 @@ t.test('clock and latency', async (t) => {
   t.strictSame(judged(0, [30, 30, 30]), ['warning latency-high']);
   t.strictSame(judged(0, [1, 1, 900]), ['warning latency-high']);
   t.match(
-    judgeTimes({ aheadMs: 5000, errorMs: 4990, roundTripsMs: [1] }, cli)[0],
+    judgeTimes({ aheadMs: 5000, errorMs: 4990, roundTripsMs: [1] }, 'u', cli)[0],
     { code: 'clock' },
     'a slow answer proves no difference',
   );
@@ -155,6 +167,7 @@ const type = (changes: Partial<TypeFacts> = {}): TypeFacts => ({
   readers: ['f'],
   foreign: [],
   limits: { maxAgeMs: 1000 },
+  backlog: null,
   ...changes,
 });
 const work = (functions: FunctionFacts[], types: TypeFacts[] = []): WorkFacts => ({
@@ -200,7 +213,19 @@ t.test('event types and limits', async (t) => {
   const above = type({ kept: 9000, limits: { maxEvents: 1000 } });
   t.strictSame(judged([above], [{ ...idle, lag: 8000 }]), ['warning retention-held']);
   const [, held] = judgeTypes(work([{ ...idle, lag: 8000 }], [above]), cli);
-  t.match(held, { evidence: /f is 8,000 events behind/, command: 'millrace functions remove f' });
+  t.match(held, { evidence: /f is 8,000 events behind/, command: null }, 'a removal is no cure');
+  const [, gone] = judgeTypes(work([{ ...idle, lag: 8000, members: [] }], [above]), cli);
+  t.match(gone, { cure: /millrace functions remove f/, command: 'millrace start' });
+  const backlog = { fn: 'f', partition: 3, events: 6047, limit: 1000, served: true };
+  t.strictSame(judged([type({ backlog })]), ['warning backlog-beyond']);
+  t.strictSame(judged([type({ backlog: { ...backlog, events: 1000 } })]), []);
+  const [, beyond] = judgeTypes(work([idle], [type({ backlog })]), cli);
+  t.match(beyond?.evidence, /f is 6,047 events behind in partition 3, .* 1,000/);
+  const [, alone] = judgeTypes(work([idle], [type({ limits: { maxBacklog: 5 } })]), cli);
+  t.match(alone, {
+    problem: /no event type has a limit of age or number/i,
+    evidence: /1 type with max-backlog alone/,
+  });
   const limitsNone = judgeTypes(work([], [type({ limits: null }), { ...other, kept: 99 }]), cli);
   t.match(limitsNone.at(-1)?.command, /^millrace limits c\.d --max-age 7d/, 'the largest first');
 });

@@ -1,5 +1,6 @@
 /** `millrace doctor`: names the causes of trouble, with evidence and cure. Reads only. */
 import type { Command } from 'commander';
+import type { Environment } from '../../config.ts';
 import type { UnfitProblem } from '../../deployment.ts';
 import { bySeverity, type Diagnosis, type Severity } from '../../doctor/diagnosis.ts';
 import { examine } from '../../doctor/doctor.ts';
@@ -23,7 +24,8 @@ export function registerDoctor(program: Command, context: LongRunningContext): v
   warning  this will happen, or data may be lost
   info     a fact, or something that could not be found out ("unknown")
 
-Each finding has a stable code, evidence, and the command that cures it or is its first step.
+Each finding has a stable code, evidence and a cure. A line that begins with "$" is a command for
+bash: the cure, or its first step. "$ADMIN_REDIS_URL" in it stands for the URL of an administrator.
 The command only reads, and its work in Redis does not grow with the number of events.
 It works where INFO, CONFIG and ACL are denied. Findings that need them then say "unknown".
 Exit status 1: there is an error. 0: there is none.
@@ -63,7 +65,16 @@ async function findAll(context: LongRunningContext): Promise<Diagnosis[]> {
     });
     return await examine(deployment, refusals);
   } catch (error) {
-    return bySeverity(judgeUnopened(error));
+    return bySeverity(judgeUnopened(error, environmentOf(context)));
+  }
+}
+
+function environmentOf(context: LongRunningContext): Partial<Environment> {
+  try {
+    return context.environment();
+  } catch {
+    // The settings themselves are wrong, and nobody knows what was meant.
+    return {};
   }
 }
 
@@ -76,7 +87,8 @@ function describe(finding: Diagnosis): string {
     text(problem),
     text(evidence),
     text(cure),
-    ...(command === null ? [] : [`$ ${text(command)}`]),
+    // Half a command is none.
+    ...(command === null ? [] : [`$ ${printable(command, 10_000)}`]),
   ].join('\n         ');
 }
 
