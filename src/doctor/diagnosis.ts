@@ -41,6 +41,7 @@ export const DIAGNOSES = {
   'owners-died': 'dispatchers died in a row while they worked on a lane',
   'group-missing': 'the consumer group of a function is gone',
   'group-foreign': 'another program has a consumer group on a stream',
+  'key-damaged': 'another program has written a key of Millrace, with another type',
   'counts-differ': 'the states of a function do not add up to its appended events',
   losses: 'the deployment has lost data',
   'dead-letters': 'a function has dead letters',

@@ -8,6 +8,9 @@
  */
 import type { Deployment, UnfitProblem } from '../deployment.ts';
 import { readOutboxes } from '../outbox/outbox-state.ts';
+import { wallClockMs } from '../core/clock.ts';
+import type { RedisSource } from '../redis/source.ts';
+import { judgeKeys, readKeys } from './damaged-keys.ts';
 import { bySeverity, unknown, type Diagnosis } from './diagnosis.ts';
 import { readWork } from './function-facts.ts';
 import { judgeHistories, readHistories } from './histories.ts';
@@ -45,11 +48,13 @@ export async function examine(
     ...judgeAdmin(deployment),
     ...refusals.flatMap((refusal) => judgeRefusal(refusal, deployment.partitions)),
   ];
+  const leftOut = await lookAtKeys(deployment, found, cli);
+  const source = { ...deployment, leftOut };
   const checks: Check[] = [
     ...serverChecks(deployment, refusals, asker, cli),
-    ...(deployment.settled ? workChecks(deployment, cli) : []),
+    ...(deployment.settled ? workChecks(source, cli) : []),
     // The last check: a connection that meets a replica by a write leaves it at once.
-    ['writes', async () => judgeWrites(await tryWrites(deployment))],
+    ['writes', async () => judgeWrites(await tryWrites(source))],
   ];
   if (!deployment.settled) found.push(judgeEmptiness(keys.namespace, connection.target));
   for (const [name, check] of checks) {
@@ -61,6 +66,26 @@ export async function examine(
     }
   }
   return bySeverity(found.map(explainAdmin));
+}
+
+/**
+ * Looks for damaged keys, and adds the findings.
+ * @returns partitions that no other check can read
+ */
+async function lookAtKeys(
+  deployment: Deployment,
+  found: Diagnosis[],
+  cli: RedisCli,
+): Promise<ReadonlySet<number>> {
+  if (!deployment.settled) return new Set();
+  try {
+    const facts = await readKeys(deployment);
+    found.push(...judgeKeys(facts, wallClockMs(), cli));
+    return facts.leftOut;
+  } catch (error) {
+    found.push(unknown('keys', error instanceof Error ? error.message : String(error)));
+    return new Set();
+  }
 }
 
 function serverChecks(
@@ -104,23 +129,23 @@ function serverChecks(
   ];
 }
 
-function workChecks(deployment: Deployment, cli: RedisCli): Check[] {
-  const { registry, catalog, environment } = deployment;
+function workChecks(source: Deployment & RedisSource, cli: RedisCli): Check[] {
+  const { registry, catalog, environment } = source;
   return [
     [
       'functions, event types',
       async () => {
-        const facts = await readWork(deployment);
+        const facts = await readWork(source);
         return [...judgeFunctions(facts), ...judgeTypes(facts, cli)];
       },
     ],
-    ['parked subjects', async () => judgeParked(await readParked(deployment))],
-    ['losses', async () => judgeLosses(await readLossFacts(deployment))],
-    ['outboxes', async () => judgeOutboxes(await readOutboxes(deployment))],
+    ['parked subjects', async () => judgeParked(await readParked(source))],
+    ['losses', async () => judgeLosses(await readLossFacts(source))],
+    ['outboxes', async () => judgeOutboxes(await readOutboxes(source))],
     [
       'schemas',
       async () => judgeSchemas(await readSchemas(registry, catalog), environment.MILLRACE_MODE),
     ],
-    ['histories', async () => judgeHistories(await readHistories(deployment))],
+    ['histories', async () => judgeHistories(await readHistories(source))],
   ];
 }

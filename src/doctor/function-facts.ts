@@ -12,7 +12,8 @@ import {
   splitCounterField,
   type PartitionState,
 } from '../redis/counters.ts';
-import type { RedisSource } from '../redis/source.ts';
+import { partitionsOf, type RedisSource } from '../redis/source.ts';
+import { unlessDamaged } from './damaged-keys.ts';
 import { readTypeLimits, type TypeLimits } from '../upkeep/type-limits.ts';
 import { serverTime } from '../redis/server-time.ts';
 
@@ -76,7 +77,7 @@ export async function readWork(source: RedisSource): Promise<WorkFacts> {
   const [states, lag, limits, nowMs] = await Promise.all([
     readPartitions(source),
     readLag(source),
-    readTypeLimits(source),
+    unlessDamaged(readTypeLimits(source), new Map<string, never>()),
     serverTime(source),
   ]);
   const types = typesOf(states);
@@ -141,14 +142,12 @@ function typesOf(states: readonly PartitionState[]): string[] {
 /** Names of the groups by `<partition> <type>`. */
 type Groups = ReadonlyMap<string, readonly string[]>;
 
-async function readGroups(
-  { connection, keys, partitions }: RedisSource,
-  types: readonly string[],
-): Promise<Groups> {
+async function readGroups(source: RedisSource, types: readonly string[]): Promise<Groups> {
+  const { connection, keys } = source;
   const found = new Map<string, string[]>();
   for (const type of types) {
     await Promise.all(
-      Array.from({ length: partitions }, async (_, partition) => {
+      partitionsOf(source).map(async (partition) => {
         const key = keys.events(partition, type);
         if ((await connection.command('EXISTS', key)) === 0) return;
         const groups = (await connection.command('XINFO', 'GROUPS', key)) as unknown[][];
@@ -171,11 +170,9 @@ interface Known {
 async function factsOf(source: RedisSource, fn: FunctionLag, known: Known): Promise<FunctionFacts> {
   const { connection, keys } = source;
   const { name } = fn;
-  const members = (await connection.command(
-    'ZRANGEBYSCORE',
-    keys.members(name),
-    known.nowMs,
-    '+inf',
+  const members = (await unlessDamaged(
+    connection.command('ZRANGEBYSCORE', keys.members(name), known.nowMs, '+inf'),
+    [],
   )) as string[];
   const lanes = await Promise.all(
     known.states.map((state) => laneOf(source, name, state, known.groups)),

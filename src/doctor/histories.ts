@@ -4,14 +4,13 @@
  * histories were looked at.
  */
 import { grouped } from '../core/option-rule.ts';
-import type { RedisSource } from '../redis/source.ts';
+import { partitionsOf, type RedisSource } from '../redis/source.ts';
 import { counted, grouping, someOf, type Diagnosis } from './diagnosis.ts';
+import { sampleKeys } from './sample-keys.ts';
 import { shellWord } from './shell-word.ts';
 
 /** Most histories of a category that are looked at. */
 const SAMPLE = 1000;
-/** Keys of the server that the search for categories looks at. */
-const SCANNED = { pages: 20, keys: 1000 } as const;
 const MOST_CATEGORIES = 100;
 /** Events from which on a history is told: a command reads it whole where there is no snapshot. */
 const BIG = { warning: 10_000, error: 1_000_000 } as const;
@@ -41,9 +40,7 @@ export async function readHistories(source: RedisSource): Promise<HistoryFacts[]
   for (const category of categories) {
     found.push(
       ...(await Promise.all(
-        Array.from({ length: source.partitions }, (_, partition) =>
-          readCategory(source, partition, category, each),
-        ),
+        partitionsOf(source).map((partition) => readCategory(source, partition, category, each)),
       )),
     );
   }
@@ -51,26 +48,13 @@ export async function readHistories(source: RedisSource): Promise<HistoryFacts[]
 }
 
 /** Finds the categories in a sample of the keys: a history's key names its category. */
-async function sampleCategories({ connection, keys }: RedisSource): Promise<string[]> {
-  const pattern = `${keys.namespace}:{*}:histor*`;
+async function sampleCategories(source: RedisSource): Promise<string[]> {
   const found = new Set<string>();
-  let cursor = '0';
-  for (let page = 0; page < SCANNED.pages; page++) {
-    const count = connection.isCluster ? SCANNED.pages * SCANNED.keys : SCANNED.keys;
-    const ask = ['SCAN', cursor, 'MATCH', pattern, 'COUNT', count] as const;
-    // A command without a key goes to any node of a Cluster, so the cursors of nodes would mix.
-    const replies = connection.isCluster
-      ? (await connection.commandOnMasters(...ask)).map(({ reply }) => reply)
-      : [await connection.command(...ask)];
-    for (const reply of replies) {
-      const [next, names] = reply as [string, string[]];
-      cursor = next;
-      for (const name of names) {
-        const category = /:\{\d+\}:histor(?:y|ies):([^:]+)/.exec(name)?.[1];
-        if (category !== undefined && found.size < MOST_CATEGORIES) found.add(category);
-      }
+  for await (const names of sampleKeys(source, `${source.keys.namespace}:{*}:histor*`)) {
+    for (const name of names) {
+      const category = /:\{\d+\}:histor(?:y|ies):([^:]+)/.exec(name)?.[1];
+      if (category !== undefined && found.size < MOST_CATEGORIES) found.add(category);
     }
-    if (cursor === '0' || connection.isCluster) break;
   }
   return [...found].sort();
 }

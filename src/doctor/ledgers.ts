@@ -1,7 +1,7 @@
 /** Looks at the loss ledger and at the outboxes. */
 import { grouped } from '../core/option-rule.ts';
 import type { OutboxState } from '../outbox/outbox-state.ts';
-import type { RedisSource } from '../redis/source.ts';
+import { partitionsOf, type RedisSource } from '../redis/source.ts';
 import { isoOf, someOf, type Diagnosis } from './diagnosis.ts';
 
 /** Age of an outbox's oldest flush from which on it is told, ms. A relay takes milliseconds. */
@@ -16,13 +16,10 @@ export interface LossFacts {
 }
 
 /** @throws UnknownOutcomeError, RedisReplyError */
-export async function readLossFacts({
-  connection,
-  keys,
-  partitions,
-}: RedisSource): Promise<LossFacts[]> {
+export async function readLossFacts(source: RedisSource): Promise<LossFacts[]> {
+  const { connection, keys } = source;
   const found = await Promise.all(
-    Array.from({ length: partitions }, async (_, partition) => {
+    partitionsOf(source).map(async (partition) => {
       const key = keys.losses(partition);
       const [losses, last] = (await Promise.all([
         connection.command('XLEN', key),

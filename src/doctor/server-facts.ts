@@ -3,7 +3,7 @@ import { statfs } from 'node:fs/promises';
 import { crc16 } from '../core/partition.ts';
 import { RedisReplyError } from '../core/errors/server-errors.ts';
 import type { RedisConnection } from '../redis/contract.ts';
-import type { RedisSource } from '../redis/source.ts';
+import { partitionsOf, type RedisSource } from '../redis/source.ts';
 
 /** Fields of INFO, and settings, of one server. */
 export interface NodeFacts {
@@ -138,12 +138,9 @@ export interface RefusedTrial {
  * NOPERM). It creates no key, and reaches neither replicas nor the append-only file.
  * @throws UnknownOutcomeError
  */
-export async function tryWrites({
-  connection,
-  keys,
-  partitions,
-}: RedisSource): Promise<RefusedTrial[]> {
-  const trials = Array.from({ length: partitions }, async (_, partition) => {
+export async function tryWrites(source: RedisSource): Promise<RefusedTrial[]> {
+  const { connection, keys } = source;
+  const trials = partitionsOf(source).map(async (partition) => {
     try {
       await connection.command('SETRANGE', keys.trial(partition), 0, '');
       return null;

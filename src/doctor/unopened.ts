@@ -1,7 +1,10 @@
 /** Findings where the deployment cannot even be opened. */
+import { wallClockMs } from '../core/clock.ts';
 import { ConfigError } from '../core/errors/input-errors.ts';
 import { MillraceError } from '../core/errors/millrace-error.ts';
-import { ConnectionSetupError } from '../core/errors/server-errors.ts';
+import { ConnectionSetupError, RedisReplyError } from '../core/errors/server-errors.ts';
+import { parseWrongType } from '../redis/key-types.ts';
+import { judgeDamagedKey } from './damaged-keys.ts';
 import type { Diagnosis } from './diagnosis.ts';
 import { tlsOptions, type Login } from './redis-cli.ts';
 
@@ -22,6 +25,11 @@ export function judgeUnopened(error: unknown, environment: Login = {}): Diagnosi
       command: 'millrace start --help',
     }));
   if (!(error instanceof MillraceError)) throw error;
+  const damage = error instanceof RedisReplyError ? parseWrongType(error.message) : null;
+  if (damage !== null) {
+    const cli = cliOf(environment);
+    return [judgeDamagedKey(damage, wallClockMs(), cli && ((_, command) => cli(command)))];
+  }
   return [
     {
       code: 'server-unreachable',
@@ -37,13 +45,14 @@ export function judgeUnopened(error: unknown, environment: Login = {}): Diagnosi
         error instanceof ConnectionSetupError
           ? 'Correct REDIS_URL as the evidence says (user, password, database)'
           : 'Start the server, or correct the address in REDIS_URL',
-      command: error instanceof ConnectionSetupError ? null : pingOf(environment),
+      command:
+        error instanceof ConnectionSetupError ? null : (cliOf(environment)?.('PING') ?? null),
     },
   ];
 }
 
 /** Null: no server with an address was asked for. */
-function pingOf(environment: Login): string | null {
+function cliOf(environment: Login): ((command: string) => string) | null {
   if (!/^\s*rediss?:/i.test(environment.REDIS_URL ?? '')) return null;
-  return `redis-cli -u "\${REDIS_URL%%,redis*}"${tlsOptions(environment)} PING`;
+  return (command) => `redis-cli -u "\${REDIS_URL%%,redis*}"${tlsOptions(environment)} ${command}`;
 }

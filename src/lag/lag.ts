@@ -7,7 +7,7 @@
  * entries' ordinals. `conserved` says whether they add up.
  */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
-import type { RedisSource } from '../redis/source.ts';
+import { partitionsOf, type RedisSource } from '../redis/source.ts';
 import { entryIdTime } from '../core/position.ts';
 import { sumRows, stateOf, type LagCounts, type LagRow, type TypeLag } from './lag-counts.ts';
 import { ageOf } from './oldest.ts';
@@ -43,7 +43,7 @@ export interface LagReport {
 /** @throws UnknownOutcomeError, RedisReplyError */
 export async function readLag(source: RedisSource): Promise<LagReport> {
   const partitions = await Promise.all(
-    Array.from({ length: source.partitions }, (_, partition) =>
+    partitionsOf(source).map((partition) =>
       withRetry(() => readPartitionLag(source, partition), { deadlineMs: DEADLINE_MS }),
     ),
   );
@@ -82,12 +82,10 @@ export async function readLag(source: RedisSource): Promise<LagReport> {
 }
 
 /** Counts the dead letters, a moment after the counters were read. */
-async function countLetters(
-  { connection, keys, partitions }: RedisSource,
-  fn: string,
-): Promise<number> {
+async function countLetters(source: RedisSource, fn: string): Promise<number> {
+  const { connection, keys } = source;
   const counts = await Promise.all(
-    Array.from({ length: partitions }, (_, partition) =>
+    partitionsOf(source).map((partition) =>
       withRetry(() => connection.command('XLEN', keys.dead(partition, fn)), {
         deadlineMs: DEADLINE_MS,
       }),

@@ -1,8 +1,7 @@
 /** The contents of the outboxes: emitted events that have not reached their partition yet. */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { entryIdTime } from '../core/position.ts';
-import type { RedisConnection } from '../redis/contract.ts';
-import type { Keys } from '../redis/keys.ts';
+import { partitionsOf, type RedisSource } from '../redis/source.ts';
 import { defineScript } from '../redis/script.ts';
 import { COUNTS } from '../redis/lua/shared.ts';
 
@@ -38,14 +37,10 @@ const MOST_ENTRIES = 1024;
  * Reads the outboxes of all partitions together, with one script each.
  * @throws UnknownOutcomeError, RedisReplyError
  */
-export function readOutboxes(source: {
-  readonly connection: RedisConnection;
-  readonly keys: Keys;
-  readonly partitions: number;
-}): Promise<OutboxState[]> {
+export function readOutboxes(source: RedisSource): Promise<OutboxState[]> {
   const { connection, keys } = source;
   return Promise.all(
-    Array.from({ length: source.partitions }, async (_, partition) => {
+    partitionsOf(source).map(async (partition) => {
       const reply = (await withRetry(
         () =>
           script.run(

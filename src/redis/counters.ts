@@ -7,7 +7,7 @@
  */
 import { MillraceError } from '../core/errors/millrace-error.ts';
 import { didYouMean } from '../core/suggest.ts';
-import type { RedisSource } from './source.ts';
+import { partitionsOf, type RedisSource } from './source.ts';
 
 const ofType =
   (name: string) =>
@@ -139,9 +139,7 @@ export class UnknownFunctionError extends MillraceError {
 
 /** Reads the counters of all partitions at the same time. */
 export async function readPartitions(source: RedisSource): Promise<PartitionState[]> {
-  return Promise.all(
-    Array.from({ length: source.partitions }, (_, partition) => readPartition(source, partition)),
-  );
+  return Promise.all(partitionsOf(source).map((partition) => readPartition(source, partition)));
 }
 
 export async function readPartition(

@@ -39,10 +39,26 @@ export function expectedType(key: string): string | null {
   const [, name, rest] = /:\{\d+\}:([a-z]+)(?::(.*))?$/s.exec(key) ?? [];
   if (name === undefined) {
     if (/^[^:{}]+:audit$/.test(key)) return 'stream';
+    if (/^[^:{}]+:members:/.test(key)) return 'zset';
+    if (/^[^:{}]+:presence:/.test(key)) return 'string';
     return key.includes(':registry:') ? 'hash' : null;
   }
   if (name === 'scheduled' && rest === 'events') return 'hash';
   return OF_PARTITION[name] ?? null;
+}
+
+/** Names of a partition's keys. */
+export const PARTITION_KEYS: readonly string[] = Object.keys(OF_PARTITION);
+
+/** Returns the key that the text of a refusal names. Null: it is another refusal. */
+export function parseWrongType(
+  text: string,
+): { readonly key: string; readonly found: string; readonly wanted: string } | null {
+  const [, key, found, wanted] =
+    /WRONGTYPE (\S+) is a (\w+), not the (\w+) that it should be/.exec(text) ?? [];
+  return key === undefined || found === undefined || wanted === undefined
+    ? null
+    : { key, found, wanted };
 }
 
 /** Returns the text of the refusal: the key, its present type, and the remedy. */

@@ -11,4 +11,15 @@ export interface RedisSpace {
 export interface RedisSource extends RedisSpace {
   /** Number of partitions. */
   readonly partitions: number;
+  /** Partitions that a reader of all leaves out, because they cannot be read. Default: none. */
+  readonly leftOut?: ReadonlySet<number>;
+}
+
+/** Returns the partitions that a reader of all reads. */
+export function partitionsOf({
+  partitions,
+  leftOut,
+}: Pick<RedisSource, 'partitions' | 'leftOut'>): number[] {
+  const all = Array.from({ length: partitions }, (_, partition) => partition);
+  return leftOut === undefined ? all : all.filter((partition) => !leftOut.has(partition));
 }

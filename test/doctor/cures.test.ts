@@ -13,6 +13,7 @@ import {
   ServerUnreachableError,
 } from '../../src/core/errors/server-errors.ts';
 import type { Deployment } from '../../src/deployment.ts';
+import { judgeKeys } from '../../src/doctor/damaged-keys.ts';
 import { DIAGNOSES, type Diagnosis } from '../../src/doctor/diagnosis.ts';
 import type { FunctionFacts, TypeFacts } from '../../src/doctor/function-facts.ts';
 import { judgeHistories } from '../../src/doctor/histories.ts';
@@ -209,6 +210,18 @@ function allFindings(cli: ReturnType<typeof redisCliOf>): Diagnosis[] {
     ),
     ...judgeTypes(work([{ ...fn, members: [] }], [{ ...type, kept: 9e6, limits: kept }]), cli),
     ...judgeTypes(work([fn], [type]), cli),
+    ...judgeKeys(
+      {
+        damaged: [
+          { key: 'mr:{0}:clock', found: 'list', wanted: 'hash' },
+          { key: 'mr:members:f', found: 'list', wanted: 'zset' },
+        ],
+        silent: new Map([[1, 'x']]),
+        leftOut: new Set(),
+      },
+      1,
+      cli,
+    ),
     ...judgeLosses([{ partition: 0, losses: 1, last: { kind: 'x', atMs: 1, message: 'x' } }]),
     ...judgeOutboxes([{ partition: 0, entries: 1, bytes: 1, oldestMs: 1e6, targets: [] }]),
     ...judgeSchemas(
