@@ -5,6 +5,7 @@
 import { MillraceError } from './errors/millrace-error.ts';
 import {
   ConnectionSetupError,
+  GroupLostError,
   RedisReplyError,
   ServerUnreachableError,
   UnknownOutcomeError,
@@ -196,6 +197,7 @@ export function reasonCodeOf(reply: string): ReasonCode | null {
 export function serverReason(error: unknown, text?: string): HealthReason | null {
   if (
     error instanceof RedisReplyError ||
+    error instanceof GroupLostError ||
     error instanceof ConnectionSetupError ||
     error instanceof WritesRefusedError
   ) {

@@ -8,7 +8,7 @@ import {
   type HealthReason,
   type ReasonCode,
 } from '../core/health-reason.ts';
-import { RedisReplyError } from '../core/errors/server-errors.ts';
+import { GroupLostError, RedisReplyError } from '../core/errors/server-errors.ts';
 import { ownFrame } from '../core/own-frame.ts';
 import type { SetupFailure } from '../core/setup-failure.ts';
 import type { Deployment } from '../deployment.ts';
@@ -312,7 +312,8 @@ function serverTrouble(facts: HealthFacts): HealthReason | null {
 }
 
 function isDenied(error: unknown): boolean {
-  return error instanceof RedisReplyError && error.reply === 'NOPERM';
+  const refused = error instanceof RedisReplyError || error instanceof GroupLostError;
+  return refused && error.reply === 'NOPERM';
 }
 
 /** A dispatcher that starts, stops, or holds none of the lanes of its share takes no work. */

@@ -1,7 +1,11 @@
 /** Health judged from the state of a dispatcher's parts, without a server. */
 import t from 'tap';
 import { monotonicMs } from '../../src/core/clock.ts';
-import { RedisReplyError, UnknownOutcomeError } from '../../src/core/errors/server-errors.ts';
+import {
+  GroupLostError,
+  RedisReplyError,
+  UnknownOutcomeError,
+} from '../../src/core/errors/server-errors.ts';
 import { readHealth, type HealthReport, type HealthSources } from '../../src/dispatcher/health.ts';
 import { RedisTroubles } from '../../src/dispatcher/redis-troubles.ts';
 import { LaneProgress } from '../../src/pipeline/lane/lane-progress.ts';
@@ -107,6 +111,25 @@ const ROWS: readonly Row[] = [
     codes: ['writes-noperm'],
     live: true,
     text: /commit\.lua.*can't run this command/,
+  },
+  {
+    name: 'a turn that may not read its group',
+    parts: {
+      lanes: [
+        { failure: new GroupLostError('f', 0, "ERR The user executing the script can't run this") },
+      ],
+    },
+    codes: ['writes-noperm'],
+    live: true,
+    text: /refused to read the consumer group of function "f" in partition 0: ERR The user/,
+  },
+  {
+    name: 'a group that is gone',
+    parts: { lanes: [{ failure: new GroupLostError('f', 0, 'NOGROUP No such key') }] },
+    codes: [],
+    ok: true,
+    ready: true,
+    live: true,
   },
   {
     name: 'it hides the stall of the lane',

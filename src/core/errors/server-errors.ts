@@ -10,10 +10,16 @@ import { MillraceError } from './millrace-error.ts';
 export class GroupLostError extends MillraceError {
   readonly code = 'GROUP_LOST';
   override readonly retryable = true;
+  /** Code of Redis' reply: `NOGROUP`, or `NOPERM` where the user may not read the group. */
+  readonly reply: string;
   constructor(fn: string, partition: number, reply: string) {
+    const code = replyCode(reply);
     super(
-      `the consumer group of function "${fn}" in partition ${partition} was gone (${reply}): by FLUSHALL, a failover, or XGROUP DESTROY. It was created again; "millrace losses" shows the loss`,
+      code === 'NOPERM'
+        ? `Redis refused to read the consumer group of function "${fn}" in partition ${partition}: ${reply} (${meaningOf(code).cure})`
+        : `the consumer group of function "${fn}" in partition ${partition} was gone (${reply}): by FLUSHALL, a failover, or XGROUP DESTROY. It was created again; "millrace losses" shows the loss`,
     );
+    this.reply = code;
   }
 }
 
