@@ -5,6 +5,7 @@
  * Fields of the hash: `alert:<fingerprint>`, `receiver:<name>`, `history`, `lanes`, `#epoch`. A
  * field that cannot be read is dropped, and costs itself only.
  */
+import { RedisReplyError } from '../core/errors/server-errors.ts';
 import { defineScript } from '../redis/script.ts';
 import type { RedisSpace } from '../redis/source.ts';
 import { readAlertRecord, type AlertRecord } from './alert-record.ts';
@@ -44,6 +45,9 @@ export interface Hold {
   readonly kind: 'held' | 'taken' | 'other';
 }
 
+/** Outcome of a write: see AlertStore.save(). */
+export type Saved = 'saved' | 'other' | 'ended';
+
 const ALERT = 'alert:';
 const RECEIVER = 'receiver:';
 
@@ -54,6 +58,12 @@ export class AlertStore {
   #lease = '';
   /** Epoch of our last lease. */
   #epoch = Number.NaN;
+  /**
+   * Time until which a free lease is left to its last owner, ms since 1970. A lease ends while
+   * Redis refuses writes, and its owner alone knows what was told meanwhile. Infinity: Redis
+   * refused our last attempt. 0: there was no refusal.
+   */
+  #patientUntilMs = 0;
   /**
    * Texts in Redis, by field: only changed fields are written. Null: the outcome of a write is not
    * known, so the next one writes or deletes the field in any case.
@@ -74,13 +84,11 @@ export class AlertStore {
 
   /** @throws RedisReplyError, UnknownOutcomeError */
   async hold(): Promise<Hold> {
-    const [now, kind, lease] = (await holdScript.run(this.#space.connection, this.#keys, [
-      this.#owner,
-      this.#ttlMs,
-      this.#lease,
-    ])) as [string, Hold['kind'], string];
+    const [now, kind, lease] = await this.#runHold();
     const nowMs = Number(now);
     this.#lease = kind === 'other' ? '' : lease;
+    if (kind === 'other' && lease === '') this.#wait(nowMs);
+    else this.#patientUntilMs = 0;
     if (kind === 'other') return { nowMs, kind };
     if (kind === 'taken') this.#begin(Number(lease.slice(lease.lastIndexOf(':') + 1)));
     const found = this.#unread;
@@ -91,6 +99,25 @@ export class AlertStore {
     this.#last = fields;
     this.#unread = null;
     return { nowMs, kind: found };
+  }
+
+  async #runHold(): Promise<[string, Hold['kind'], string]> {
+    const patient = this.#patientUntilMs > 0 ? String(this.#epoch) : '';
+    const args = [this.#owner, this.#ttlMs, this.#lease, patient];
+    try {
+      const reply = await holdScript.run(this.#space.connection, this.#keys, args);
+      return reply as [string, Hold['kind'], string];
+    } catch (error) {
+      if (error instanceof RedisReplyError && error.refuses === 'writes')
+        this.#patientUntilMs = Infinity;
+      throw error;
+    }
+  }
+
+  /** Leaves the free lease to its last owner for as long as a lease lasts. */
+  #wait(nowMs: number): void {
+    if (this.#patientUntilMs === Infinity) this.#patientUntilMs = nowMs + this.#ttlMs;
+    else if (nowMs >= this.#patientUntilMs) this.#patientUntilMs = 0;
   }
 
   #begin(epoch: number): void {
@@ -108,13 +135,14 @@ export class AlertStore {
   /**
    * Writes the changed parts of the state.
    * @param stateNow reads the state when it is this write's turn; null: there is none any more
-   * @returns false: the lease is lost, and nothing was written
+   * @returns `other`: another process has the lease; `ended`: nobody has it. Both: nothing was
+   *   written
    * @throws RedisReplyError, UnknownOutcomeError
    */
-  save(stateNow: () => AlertsState | null): Promise<boolean> {
-    const saved = this.#saving.then(() => {
+  save(stateNow: () => AlertsState | null): Promise<Saved> {
+    const saved = this.#saving.then((): Saved | Promise<Saved> => {
       const state = stateNow();
-      if (state === null || this.#unread === 'taken') return false;
+      if (state === null || this.#unread === 'taken') return 'other';
       return this.#write(fieldsOf(state), this.#ttlMs);
     });
     this.#saving = saved.catch(() => undefined);
@@ -128,7 +156,7 @@ export class AlertStore {
     this.#lease = '';
   }
 
-  async #write(fields: ReadonlyMap<string, string>, ttlMs: number): Promise<boolean> {
+  async #write(fields: ReadonlyMap<string, string>, ttlMs: number): Promise<Saved> {
     const gone = [...this.#written.keys()].filter((field) => !fields.has(field));
     const changed = [...fields].filter(([field, text]) => this.#written.get(field) !== text);
     this.#last = fields;
@@ -141,9 +169,9 @@ export class AlertStore {
         this.#written.set(field, null);
       throw error;
     }
-    if (reply !== 1) return false;
+    if (reply !== 1) return reply === 0 ? 'other' : 'ended';
     this.#written = new Map(fields);
-    return true;
+    return 'saved';
   }
 
   get #keys(): string[] {

@@ -145,7 +145,10 @@ export class Alerts implements Lifecycle {
       const { nowMs, kind } = await this.#store.hold();
       this.#setClock(nowMs);
       if (kind === 'other') this.#state = null;
-      else if (kind === 'taken' || this.#state === null) this.#state = this.#store.found();
+      else if (kind === 'taken' || this.#state === null) {
+        this.#state = this.#store.found();
+        this.#writesRefused = false;
+      }
       return kind !== 'other';
     } catch (error) {
       if (!this.#isRefusal(error)) throw error;
@@ -248,12 +251,16 @@ export class Alerts implements Lifecycle {
     this.#state = { ...this.#state, alerts };
   }
 
-  /** Writes the state. A lost lease ends the work of this process. */
+  /**
+   * Writes the state. Another owner ends the work of this process. Where the lease has ended, the
+   * memory stays: the next pass keeps it, unless another process has evaluated meanwhile.
+   */
   async #save(): Promise<void> {
     try {
       if (this.#state === null) return;
-      if (!(await this.#store.save(() => this.#state))) this.#state = null;
-      this.#writesRefused = false;
+      const saved = await this.#store.save(() => this.#state);
+      if (saved === 'other') this.#state = null;
+      if (saved !== 'ended') this.#writesRefused = false;
     } catch (error) {
       if (!this.#isRefusal(error)) throw error;
     }

@@ -1,7 +1,8 @@
 -- hold-alerts: takes or keeps the lease of the alerts: its owner alone evaluates the rules.
 -- KEYS  1 lease, 2 state
--- ARGV  1 owner, 2 TTL in ms, 3 lease value of this owner, or ''
--- reply {server time in ms, 'held' | 'taken' | 'other', lease value, or the other's}
+-- ARGV  1 owner, 2 TTL in ms, 3 lease value of this owner, or '', 4 '' to take a free lease, or the
+--       epoch of the last lease whose successor may be taken
+-- reply {server time in ms, 'held' | 'taken' | 'other', lease value, the other's, or '': none}
 -- 'taken': the lease is new, and the state may have changed since. The epoch in the value makes
 -- each lease another one. The owner's own lease is 'taken' too where the owner does not know its
 -- value: the reply that told the value was lost.
@@ -24,6 +25,7 @@ end
 if current then return {now, 'other', current} end
 redis.call('DEL', KEYS[1])
 local epoch = redis.call('HGET', KEYS[2], '#epoch')
+if ARGV[4] ~= '' and epoch and epoch ~= ARGV[4] then return {now, 'other', ''} end
 -- Somebody else has written the field. The server's time is beyond each epoch that there can have
 -- been.
 if epoch and not (string.find(epoch, '^%d+$') and #epoch < 16) then

@@ -1,5 +1,5 @@
 /** Alerts on a real Redis: one evaluation for all processes, a state that outlives each of them. */
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { Alerts, type AlertsOptions } from '../../src/alerts/alerts.ts';
@@ -221,7 +221,7 @@ t.test('a new lease whose state could not be read: the next look reads it', asyn
   });
   const b = new AlertStore({ ...bed, connection }, 'b', 60_000);
   await t.rejects(b.hold(), { message: 'the connection is gone' });
-  t.equal(await b.save(() => ({ ...state, lanes: new Map() })), false, 'nothing is written over');
+  t.equal(await b.save(() => ({ ...state, lanes: new Map() })), 'other', 'nothing is written over');
   isDown = false;
   t.match(await b.hold(), { kind: 'taken' });
   t.strictSame(b.found().lanes, state.lanes);
@@ -266,7 +266,7 @@ t.test('a write whose reply is lost: the next one leaves nothing behind', async 
     { code: 'UNKNOWN_OUTCOME' },
   );
   t.strictSame((await readAlerts(bed)).receivers, lost, 'it was written');
-  t.equal(await store.save(() => before), true);
+  t.equal(await store.save(() => before), 'saved');
   t.strictSame((await readAlerts(bed)).receivers, before.receivers);
 
   losing.lose = true;
@@ -275,7 +275,7 @@ t.test('a write whose reply is lost: the next one leaves nothing behind', async 
     store.save(() => none),
     { code: 'UNKNOWN_OUTCOME' },
   );
-  t.equal(await store.save(() => before), true);
+  t.equal(await store.save(() => before), 'saved');
   t.strictSame((await readAlerts(bed)).receivers, before.receivers, 'what was deleted is back');
   await store.release();
   t.strictSame((await readAlerts(bed)).receivers, before.receivers);
@@ -295,7 +295,7 @@ t.test('a lease whose reply is lost: its owner knows it at the next look', async
   t.match(await new AlertStore(bed, '', 60_000).hold(), { kind: 'other' });
   t.match(await a.hold(), { kind: 'taken' });
   const state = { ...a.found(), lanes: new Map([['f/0', [1, 2] as const]]) };
-  t.equal(await a.save(() => state), true);
+  t.equal(await a.save(() => state), 'saved');
   await bed.connection.command('DEL', bed.keys.alerts('lease'));
   losing.lose = true;
   await t.rejects(a.hold(), { code: 'UNKNOWN_OUTCOME' });
@@ -352,11 +352,11 @@ t.test('a write without the lease changes nothing', async (t) => {
   t.match(await a.hold(), { kind: 'held' });
   t.match(await b.hold(), { kind: 'other' });
   const state = { ...a.found(), lanes: new Map([['f/0', [1, 2] as const]]) };
-  t.equal(await a.save(() => state), true);
+  t.equal(await a.save(() => state), 'saved');
   await bed.connection.command('DEL', bed.keys.alerts('lease'));
   t.match(await b.hold(), { kind: 'taken' });
   t.strictSame(b.found().lanes, state.lanes);
-  t.equal(await a.save(() => ({ ...state, lanes: new Map() })), false);
+  t.equal(await a.save(() => ({ ...state, lanes: new Map() })), 'other');
   t.strictSame((await readAlerts(bed)).lanes, state.lanes);
   await b.release();
   t.match(await a.hold(), { kind: 'taken' }, 'given back, it is free at once');
@@ -377,7 +377,7 @@ t.test('a write without the lease changes nothing', async (t) => {
   await look.del(bed.keys.alerts('lease'));
   t.match(await b.hold(), { kind: 'taken' }, 'an unreadable field costs itself only');
   t.match(b.found(), { alerts: new Map(), lanes: new Map() });
-  t.equal(await b.save(() => state), true);
+  t.equal(await b.save(() => state), 'saved');
   t.notOk(await look.hexists(bed.keys.alerts('state'), 'alert:x'));
 });
 
@@ -444,6 +444,112 @@ t.test('where Redis refuses writes, the owner goes on from memory', async (t) =>
   t.equal(told(log).length, 2);
   t.equal(server.taken.length, 2);
 });
+
+/** Makes Redis refuse writes (MISCONF), and fail to persist. Returns a function that ends both. */
+async function failSnapshots({ redis }: Bed): Promise<() => Promise<void>> {
+  const look = redis.client();
+  const snapshot = join(redis.dir, 'dump.rdb');
+  const save = async (wanted: 'ok' | 'err'): Promise<void> => {
+    await look.bgsave();
+    await until(`the snapshot ends: ${wanted}`, async () =>
+      (await look.info('persistence')).includes(`rdb_last_bgsave_status:${wanted}`),
+    );
+  };
+  // The snapshot cannot take the place of a folder.
+  mkdirSync(snapshot);
+  // Writes are refused only where snapshots are wanted.
+  await look.config('SET', 'save', '1000000 1000000');
+  await save('err');
+  return async () => {
+    rmdirSync(snapshot);
+    await save('ok');
+  };
+}
+
+t.test('a refusal that outlasts the lease: each alert fires once, and ends once', async (t) => {
+  const bed = await makeBed(t, 1);
+  const hooks = [await startReceiver(t), await startReceiver(t)] as const;
+  const receivers = [
+    receiverAt(hooks[0].url),
+    receiverAt(hooks[1].url, { name: 'page', type: 'pagerduty', routingKey: 'k' }),
+  ];
+  const settings = { ...DEFAULT_ALERT_SETTINGS, everyMs: 20 };
+  const first = startAlerts(t, bed, { receivers, settings, leaseMs: 300 });
+  await until('it has the lease', () => first.alerts.isOwner);
+  const standby = startAlerts(t, bed, { receivers, settings, leaseMs: 300 });
+  const mend = await failSnapshots(bed);
+  const names = new Set(['redis-not-persisting', 'redis-refuses-writes']);
+  const labels = (): unknown[] => hooks[0].taken.map(({ body }) => body['groupLabels']);
+  await until('both are told', () => atLeast(hooks[1].taken.length, 2));
+  const look = bed.redis.client();
+  await until('the lease has ended', async () =>
+    is(await look.exists(bed.keys.alerts('lease')), 0),
+  );
+  await untilEvaluated(first);
+  t.equal(first.alerts.isOwner, true, 'it goes on from memory');
+  await mend();
+  await until('it is forgotten', async () => {
+    const { alerts } = await readAlerts(bed);
+    return hooks[1].taken.length >= 4 && ![...alerts.values()].some(({ name }) => names.has(name));
+  });
+  await untilEvaluated(first);
+  t.equal(standby.alerts.isOwner, false, 'the lease went to the process that knows');
+  t.strictSame(
+    standby.log.filter(({ message }) => message.startsWith('ALERT')),
+    [],
+  );
+  const statuses = (one: (typeof hooks)[number], of: (body: Record<string, unknown>) => unknown) =>
+    one.taken.map(({ body }) => of(body)).sort();
+  t.strictSame(
+    statuses(hooks[0], ({ status }) => status),
+    ['firing', 'firing', 'resolved', 'resolved'],
+    JSON.stringify(labels()),
+  );
+  t.strictSame(
+    statuses(hooks[1], (body) => body['event_action']),
+    ['resolve', 'resolve', 'trigger', 'trigger'],
+  );
+  t.equal(told(first.log).length, 4);
+  const refusedFor = first.log.find(({ message }) =>
+    message.startsWith('ALERT RESOLVED: redis-refuses-writes'),
+  )?.fields['firedForMs'];
+  t.ok((refusedFor as number) > 200, `it fired from the beginning: ${String(refusedFor)}`);
+});
+
+t.test(
+  'after a refusal the free lease is left to its last owner, for the time of one',
+  async (t) => {
+    const bed = await makeBed(t, 1);
+    const look = bed.redis.client();
+    const leases = bed.keys.alerts('lease');
+    const [a, b] = ['a', 'b'].map((owner) => new AlertStore(bed, owner, 200)) as [
+      AlertStore,
+      AlertStore,
+    ];
+    t.match(await a.hold(), { kind: 'taken' });
+    const outlast = async (): Promise<void> => {
+      await look.config('SET', 'min-replicas-to-write', '1');
+      await until('the lease has ended', async () => is(await look.exists(leases), 0));
+      await t.rejects(b.hold(), { message: /NOREPLICAS/ });
+      await t.rejects(
+        a.save(() => a.found()),
+        { message: /NOREPLICAS/ },
+        'the end of the lease does not hide the refusal',
+      );
+      await look.config('SET', 'min-replicas-to-write', '0');
+    };
+    await outlast();
+    t.equal(await a.save(() => a.found()), 'ended');
+    t.match(await b.hold(), { kind: 'other' });
+    t.match(await a.hold(), { kind: 'held' }, 'nobody has evaluated meanwhile');
+    await outlast();
+    t.match(await b.hold(), { kind: 'other' });
+    await until('the last owner does not come back', async () =>
+      is((await b.hold()).kind, 'taken'),
+    );
+    t.equal(await a.save(() => a.found()), 'other');
+  },
+);
 
 t.test('a silence holds notifications back, and still tells what fires at its end', async (t) => {
   const bed = await makeBed(t, 1);
