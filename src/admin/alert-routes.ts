@@ -3,8 +3,8 @@
  * them. Every process answers the same.
  */
 import { alertMetrics } from '../alerts/alert-metrics.ts';
-import { readAlerts } from '../alerts/alert-store.ts';
-import { shownAlert } from '../alerts/shown-alert.ts';
+import { readAlerts, readEvaluator } from '../alerts/alert-store.ts';
+import { shownAlert, shownEvaluation } from '../alerts/shown-alert.ts';
 import { readSilences } from '../alerts/silences.ts';
 import { MillraceError } from '../core/errors/millrace-error.ts';
 import type { RedisSpace } from '../redis/source.ts';
@@ -18,12 +18,15 @@ export function alertRoutes(space: RedisSpace): RouteGroup {
     mount(app) {
       app.get('/api/alerts', async (c) => {
         try {
-          const [{ alerts, receivers }, nowMs] = await Promise.all([
+          const [state, nowMs, evaluator] = await Promise.all([
             readAlerts(space),
             serverTime(space),
+            readEvaluator(space),
           ]);
+          const { alerts, receivers } = state;
           const silences = await readSilences(space, nowMs);
           return c.json({
+            ...shownEvaluation(state, evaluator),
             alerts: [...alerts.values()].map((alert) => shownAlert(alert, silences)),
             receivers: [...receivers].map(([name, { failures, error }]) => ({
               name,

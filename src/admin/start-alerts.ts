@@ -23,7 +23,7 @@ export async function startAlerts(
 ): Promise<Alerts | null> {
   const { environment, connection, keys, partitions, log } = deployment;
   if (environment.MILLRACE_ALERTS === OFF) return null;
-  const settings = await readAlertSettings(environment.MILLRACE_ALERTS);
+  const settings = await readAlertSettings(environment.MILLRACE_ALERTS, secretFromEnvironment);
   const receivers = receiversWithSecrets(settings, secretFromEnvironment);
   const alerts = new Alerts({
     source: { connection, keys, partitions },

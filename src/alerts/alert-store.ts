@@ -2,8 +2,8 @@
  * The state of the alerts in Redis, and the lease that makes one process its writer. Every write
  * checks the lease in the same step.
  *
- * Fields of the hash: `alert:<fingerprint>`, `receiver:<name>`, `history`, `lanes`, `#epoch`. A
- * field that cannot be read is dropped, and costs itself only.
+ * Fields of the hash: `alert:<fingerprint>`, `receiver:<name>`, `history`, `lanes`, `evaluated`,
+ * `rules`, `#epoch`. A field that cannot be read is dropped, and costs itself only.
  */
 import { RedisReplyError } from '../core/errors/server-errors.ts';
 import { defineScript } from '../redis/script.ts';
@@ -26,7 +26,22 @@ export interface ReceiverState {
   readonly error: string;
 }
 
+/** The last evaluation that could be stored. */
+export interface LastEvaluation {
+  /** Time by the server's clock, ms since 1970. */
+  readonly atMs: number;
+  /** Process that evaluated: host, pid, and a random part. */
+  readonly by: string;
+}
+
+/** Names of the labels that alerts of a rule have, by the name of the rule. */
+export type RuleLabels = ReadonlyMap<string, readonly string[]>;
+
 export interface AlertsState {
+  /** Null: none was stored. */
+  readonly evaluated: LastEvaluation | null;
+  /** Rules of the last evaluation. Empty: they are not known. */
+  readonly rules: RuleLabels;
   readonly alerts: ReadonlyMap<string, AlertRecord>;
   readonly receivers: ReadonlyMap<string, ReceiverState>;
   readonly history: History;
@@ -188,6 +203,15 @@ export async function readAlerts(space: RedisSpace): Promise<AlertsState> {
   return stateOf(await readFields(space));
 }
 
+/**
+ * Reads the process that has the lease of the alerts. Null: no process has it.
+ * @throws RedisReplyError, UnknownOutcomeError
+ */
+export async function readEvaluator({ connection, keys }: RedisSpace): Promise<string | null> {
+  const lease = (await connection.command('GET', keys.alerts('lease'))) as string | null;
+  return lease === null ? null : lease.replace(/:\d+$/, '');
+}
+
 async function readFields({ connection, keys }: RedisSpace): Promise<Map<string, string>> {
   const flat = (await connection.command('HGETALL', keys.alerts('state'))) as string[];
   const fields = new Map<string, string>();
@@ -209,6 +233,8 @@ function stateOf(fields: ReadonlyMap<string, string>): AlertsState {
     }
   }
   return {
+    evaluated: readEvaluated(parsed(fields.get('evaluated'))),
+    rules: readRules(parsed(fields.get('rules'))),
     alerts,
     receivers,
     history: unpackHistory(parsed(fields.get('history'))) ?? NO_HISTORY,
@@ -216,8 +242,11 @@ function stateOf(fields: ReadonlyMap<string, string>): AlertsState {
   };
 }
 
-function fieldsOf({ alerts, receivers, history, lanes }: AlertsState): Map<string, string> {
+function fieldsOf(state: AlertsState): Map<string, string> {
+  const { evaluated, rules, alerts, receivers, history, lanes } = state;
   const fields = new Map<string, string>();
+  if (evaluated) fields.set('evaluated', JSON.stringify(evaluated));
+  if (rules.size > 0) fields.set('rules', JSON.stringify([...rules]));
   for (const [fingerprint, alert] of alerts) fields.set(ALERT + fingerprint, JSON.stringify(alert));
   for (const [name, state] of receivers) fields.set(RECEIVER + name, JSON.stringify(state));
   fields.set('history', JSON.stringify(packHistory(history)));
@@ -231,6 +260,22 @@ function parsed(text: string | undefined): unknown {
   } catch {
     return null;
   }
+}
+
+function readEvaluated(read: unknown): LastEvaluation | null {
+  const { atMs, by } = (read ?? {}) as Partial<LastEvaluation>;
+  return Number.isFinite(atMs) && typeof by === 'string' ? { atMs: atMs as number, by } : null;
+}
+
+function readRules(packed: unknown): RuleLabels {
+  const rules = new Map<string, readonly string[]>();
+  if (!Array.isArray(packed)) return rules;
+  for (const one of packed as unknown[]) {
+    if (!Array.isArray(one) || !Array.isArray(one[1])) continue;
+    const [name, labels] = one as [unknown, unknown[]];
+    if (typeof name === 'string') rules.set(name, labels.map(String));
+  }
+  return rules;
 }
 
 function readReceiver(text: string): ReceiverState | null {

@@ -25,6 +25,7 @@ import { readingsOf } from './readings.ts';
 import { LOG_RECEIVER, type Receiver } from './receiver.ts';
 import { ALERT_SEVERITIES } from './alert-rule.ts';
 import type { AlertSettings } from './rules-file.ts';
+import { labelsOfRules } from './known-rules.ts';
 import { readSilences, type Silence } from './silences.ts';
 import { worstEventOf } from './worst-event.ts';
 
@@ -172,9 +173,16 @@ export class Alerts implements Lifecycle {
       state,
       nowMs,
       deployment: `${namespace} ${this.#created}`,
+      createdMs: Number(this.#created),
       labels: { ...settings.labels, deployment: namespace },
     });
-    this.#state = { ...evaluated.state, receivers, lanes: now.lanes };
+    this.#state = {
+      ...evaluated.state,
+      receivers,
+      lanes: now.lanes,
+      evaluated: { atMs: nowMs, by: this.#options.owner },
+      rules: labelsOfRules(settings),
+    };
     if (evaluated.dropped > 0)
       log('warn', 'more series than alerts are kept for fulfil the rules of alerts', {
         series: evaluated.dropped,

@@ -6,6 +6,7 @@ interface Declared {
   readonly expression: string;
   readonly forMs?: number;
   readonly severity: AlertSeverity;
+  /** It names no threshold: a file may change that. */
   readonly summary: string;
 }
 
@@ -17,7 +18,7 @@ const DECLARED: Readonly<Record<string, Declared>> = {
   'oldest-event': {
     expression: 'oldest_event_seconds > 1m',
     severity: 'warning',
-    summary: 'An event of the function waits longer than a minute.',
+    summary: 'An event of the function waits for too long.',
   },
   'lag-growing': {
     expression: 'lag_events > 1000 and delta(lag_events[10m]) > 0',
@@ -28,7 +29,7 @@ const DECLARED: Readonly<Record<string, Declared>> = {
   'dead-letters-growing': {
     expression: 'increase(dead_events[10m]) > 0',
     severity: 'warning',
-    summary: 'Events of the function died within the last ten minutes.',
+    summary: 'Events of the function died lately.',
   },
   'conservation-broken': {
     expression: 'conserved < 1',
@@ -44,7 +45,7 @@ const DECLARED: Readonly<Record<string, Declared>> = {
   'lane-stalled': {
     expression: 'lane_stalled_seconds > 5m',
     severity: 'critical',
-    summary: 'A lane has had work for five minutes and has settled nothing.',
+    summary: 'A lane has had work for too long and has settled nothing.',
   },
   'backlog-limit-near': {
     expression: 'backlog_limit_seconds < 15m',

@@ -23,6 +23,8 @@ export interface Evaluation {
   readonly nowMs: number;
   /** Identity of the deployment: see fingerprintOf(). */
   readonly deployment: string;
+  /** Time at which the deployment was created, ms since 1970. Default 0: it is not known. */
+  readonly createdMs?: number;
   /** Labels of every alert. */
   readonly labels: Labels;
 }
@@ -54,7 +56,7 @@ export function evaluateRules(evaluation: Evaluation): Evaluated {
   const { rules, readings, state, nowMs } = evaluation;
   const operands = rules.flatMap((rule) => operandsOf(rule.expression));
   const windows = windowsOf([...operands, BACKLOG]);
-  const history = remember(state.history, windows, readings, nowMs);
+  const history = remember(state.history, windows, readings, nowMs, evaluation.createdMs);
   const pass = new Pass(evaluation);
   for (const rule of rules) {
     const operands = operandsOf(rule.expression);

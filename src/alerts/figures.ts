@@ -14,13 +14,15 @@ interface Figure {
   readonly labels: readonly string[];
   /** Meaning, in Markdown. */
   readonly text: string;
+  /** Whether the figure counts from 0 and only rises. Default false. */
+  readonly counts?: boolean;
 }
 
 const OF_FUNCTION = ['function'] as const;
 
 export const FIGURES = {
-  appended_events: { labels: OF_FUNCTION, text: 'events appended for the function' },
-  done_events: { labels: OF_FUNCTION, text: 'events that are done' },
+  appended_events: { labels: OF_FUNCTION, text: 'events appended for the function', counts: true },
+  done_events: { labels: OF_FUNCTION, text: 'events that are done', counts: true },
   lag_events: { labels: OF_FUNCTION, text: 'events not delivered yet' },
   pending_events: { labels: OF_FUNCTION, text: 'events delivered and not settled' },
   parked_events: {
@@ -35,7 +37,7 @@ export const FIGURES = {
     labels: OF_FUNCTION,
     text: 'age of the oldest held event, s; 0 without one',
   },
-  dead_events: { labels: OF_FUNCTION, text: 'dead events, purged ones included' },
+  dead_events: { labels: OF_FUNCTION, text: 'dead events, purged ones included', counts: true },
   dead_letters: { labels: OF_FUNCTION, text: 'dead letters that are kept' },
   oldest_event_seconds: {
     labels: OF_FUNCTION,
@@ -98,6 +100,12 @@ export interface Readings {
    * Figures that could not be read. Nothing is known about them: their alerts stay as they are.
    */
   readonly unread: ReadonlySet<FigureName>;
+}
+
+/** Whether the figure counts from 0 and only rises. */
+export function isCounter(name: FigureName): boolean {
+  const figure: Figure = FIGURES[name];
+  return figure.counts === true;
 }
 
 export function isFigure(name: string): name is FigureName {

@@ -3,14 +3,23 @@
  * values, whatever the length of its window, and there are at most MOST_SERIES series. All is pure.
  */
 import { changeOf, type Point } from '../lag/rates.ts';
-import { labelsKey, type FigureName, type Readings, type FigureSample } from './figures.ts';
+import {
+  isCounter,
+  labelsKey,
+  type FigureName,
+  type Readings,
+  type FigureSample,
+} from './figures.ts';
 import type { Operand } from './expression.ts';
 
 /** By figure, then by labels. */
 export type History = ReadonlyMap<FigureName, ReadonlyMap<string, readonly Point[]>>;
 
-/** By figure: the longest window that is asked for, ms. */
-export type Windows = ReadonlyMap<FigureName, number>;
+/** By figure: the longest and the shortest window that is asked for, ms. */
+export type Windows = ReadonlyMap<
+  FigureName,
+  { readonly longest: number; readonly shortest: number }
+>;
 
 /** Values kept of a window. The change of a window is exact to a tenth of the window. */
 const POINTS = 10;
@@ -21,36 +30,50 @@ export const NO_HISTORY: History = new Map();
 
 /** Joins the windows that operands ask for. */
 export function windowsOf(operands: Iterable<Pick<Operand, 'figure' | 'change'>>): Windows {
-  const windows = new Map<FigureName, number>();
-  for (const { figure, change } of operands)
-    if (change) windows.set(figure, Math.max(windows.get(figure) ?? 0, change.windowMs));
+  const windows = new Map<FigureName, { longest: number; shortest: number }>();
+  for (const { figure, change } of operands) {
+    if (!change) continue;
+    const { longest = 0, shortest = Infinity } = windows.get(figure) ?? {};
+    const { windowMs } = change;
+    windows.set(figure, {
+      longest: Math.max(longest, windowMs),
+      shortest: Math.min(shortest, windowMs),
+    });
+  }
   return windows;
 }
 
 /**
  * Adds the readings to the history. A figure that was not read keeps its values. A series that is
- * gone loses its values.
+ * gone loses its values. A counter that began within the window counts from 0.
+ * @param createdMs time at which the deployment was created, ms since 1970; 0: it is not known
  */
 export function remember(
   history: History,
   windows: Windows,
   { samples, unread }: Readings,
   nowMs: number,
+  createdMs = 0,
 ): History {
+  const known = [...history.values()].reduce((sum, series) => sum + series.size, 0);
   const next = new Map<FigureName, ReadonlyMap<string, readonly Point[]>>();
   let left = MOST_SERIES;
-  for (const [figure, windowMs] of windows) {
+  for (const [figure, { longest, shortest }] of windows) {
     const before = history.get(figure);
     if (unread.has(figure)) {
       if (before) next.set(figure, before);
       left -= before?.size ?? 0;
       continue;
     }
+    // The first look at a young deployment, or a series that the look before did not have. Beyond
+    // the bound a series may be missing although it is old.
+    const isYoung = before ? known < MOST_SERIES : createdMs > nowMs - shortest;
+    const start: readonly Point[] = isYoung && isCounter(figure) ? [[nowMs - 1, 0]] : [];
     const series = new Map<string, readonly Point[]>();
     for (const { labels, value } of samples.get(figure) ?? []) {
       if (left-- <= 0) break;
       const key = labelsKey(labels);
-      series.set(key, withPoint(before?.get(key) ?? [], windowMs, [nowMs, value]));
+      series.set(key, withPoint(before?.get(key) ?? start, longest, [nowMs, value]));
     }
     next.set(figure, series);
   }

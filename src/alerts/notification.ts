@@ -5,7 +5,7 @@
 import { cut } from '../core/well-formed.ts';
 import type { AlertRecord } from './alert-record.ts';
 import type { Labels } from './figures.ts';
-import type { Receiver } from './receiver.ts';
+import { isHttpUrl, type Receiver } from './receiver.ts';
 
 /** One request to a receiver, for some alerts. */
 export interface Notification {
@@ -115,11 +115,18 @@ export function headlineOf(alert: AlertRecord): string {
 function annotationsOf(alert: AlertRecord): Record<string, string> {
   return {
     summary: alert.summary,
-    description: `${alert.expression} holds; the value is ${shownNumber(alert.value)}`,
+    description: describe(alert),
     value: shownNumber(alert.value),
-    ...(alert.runbook === '' ? {} : { runbook_url: alert.runbook }),
+    ...(isHttpUrl(alert.runbook) ? { runbook_url: alert.runbook } : {}),
     ...(alert.worst === null ? {} : { worst_event: alert.worst }),
   };
+}
+
+function describe(alert: AlertRecord): string {
+  const value = shownNumber(alert.value);
+  return statusOf(alert) === 'firing'
+    ? `${alert.expression} holds; the value is ${value}`
+    : `${alert.expression} holds no more; while it held, its last value was ${value}`;
 }
 
 /** A number with at most 6 digits. */
@@ -182,9 +189,7 @@ function pagerDutyBody(receiver: Receiver, alert: AlertRecord, sender: Sender): 
       class: alert.name,
       custom_details: { ...annotationsOf(alert), labels: alert.labels },
     },
-    ...(/^https?:/.test(alert.runbook)
-      ? { links: [{ href: alert.runbook, text: 'Runbook' }] }
-      : {}),
+    ...(isHttpUrl(alert.runbook) ? { links: [{ href: alert.runbook, text: 'Runbook' }] } : {}),
   };
 }
 
@@ -216,7 +221,7 @@ function slackSection(alert: AlertRecord): string {
   const head = `${isFiring ? ':rotating_light:' : ':white_check_mark:'} *${isFiring ? alert.severity : 'resolved'}* ${slackText(headlineOf(alert))}`;
   const lines = [head];
   if (isFiring) lines.push(slackText(`${alert.expression}: ${shownNumber(alert.value)}`));
-  if (alert.runbook !== '') lines.push(`Runbook: ${slackText(alert.runbook)}`);
+  if (isHttpUrl(alert.runbook)) lines.push(`Runbook: ${slackText(alert.runbook)}`);
   if (isFiring && alert.worst !== null)
     lines.push(`>${slackText(alert.worst.replace(/\s+/g, ' '))}`);
   return cut(lines.join('\n'), SLACK_SECTION);

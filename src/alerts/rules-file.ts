@@ -185,9 +185,10 @@ export const DEFAULT_ALERT_SETTINGS: AlertSettings = {
 /**
  * Reads the settings from a file.
  * @param path a file that does not exist is an error, unless it is the default one
+ * @param secretOf reads the variables of receivers, so that those not set are problems, too
  * @throws AlertRulesError naming every problem
  */
-export async function readAlertSettings(path: string): Promise<AlertSettings> {
+export async function readAlertSettings(path: string, secretOf?: SecretOf): Promise<AlertSettings> {
   let source: string;
   try {
     source = await readFile(path, 'utf8');
@@ -198,18 +199,22 @@ export async function readAlertSettings(path: string): Promise<AlertSettings> {
       `${path} cannot be read (${code ?? String(error)}). MILLRACE_ALERTS names the file; "off" evaluates no alerts`,
     ]);
   }
-  return parseAlertSettings(path, source);
+  return parseAlertSettings(path, source, secretOf);
 }
 
 /** @throws AlertRulesError naming every problem */
-export function parseAlertSettings(file: string, source: string): AlertSettings {
+export function parseAlertSettings(
+  file: string,
+  source: string,
+  secretOf?: SecretOf,
+): AlertSettings {
   const document = new RulesDocument(file, source);
-  const settings = settingsOf(document);
+  const settings = settingsOf(document, secretOf);
   if (document.problems.length > 0) throw new AlertRulesError(document.problems);
   return settings;
 }
 
-function settingsOf(document: RulesDocument): AlertSettings {
+function settingsOf(document: RulesDocument, secretOf: SecretOf | undefined): AlertSettings {
   if (document.value === undefined || document.value === null) return DEFAULT_ALERT_SETTINGS;
   const top = document.fields([], 'the file', TOP);
   if (top === null) return DEFAULT_ALERT_SETTINGS;
@@ -220,7 +225,7 @@ function settingsOf(document: RulesDocument): AlertSettings {
     labels: (top['labels'] ?? {}) as Labels,
     rules,
     off,
-    receivers: receiversOf(document),
+    receivers: receiversOf(document, secretOf),
   };
 }
 
@@ -237,27 +242,36 @@ function rulesOf(document: RulesDocument): Pick<AlertSettings, 'rules' | 'off'> 
   for (const path of boundedItems(document, 'rules', MOST.rules)) {
     const before = document.problems.length;
     const fields = document.fields(path, 'the rule', RULE, ['name']);
-    if (fields === null || document.problems.length > before) continue;
+    if (fields === null || named(fields['name']) !== null) continue;
     const name = fields['name'] as string;
     if (seen.has(name)) document.problem([...path, 'name'], `there are two rules "${name}"`);
     seen.add(name);
-    const built = rules.get(name);
+    const built = BUILT_IN_RULES.find((rule) => rule.name === name);
+    if (!built && fields['expression'] === undefined) tellMissing(document, path, fields);
+    if (document.problems.length > before) continue;
     if (fields['enabled'] === false) {
-      if (!built && fields['expression'] === undefined) {
-        const known = BUILT_IN_RULES.map((rule) => rule.name).join(', ');
-        document.problem(
-          [...path, 'name'],
-          `there is no built-in rule "${name}"; there are ${known}`,
-        );
-      }
       rules.delete(name);
       off.push(name);
-    } else if (built || fields['expression'] !== undefined)
-      rules.set(name, ruleOf(name, fields, built));
-    else
-      document.problem(path, `the rule "${name}" needs the field "expression": it is not built in`);
+    } else rules.set(name, ruleOf(name, fields, built));
   }
   return { rules: [...rules.values()], off };
+}
+
+/** A rule without an expression is to be a built-in one. */
+function tellMissing(
+  document: RulesDocument,
+  path: DocumentPath,
+  fields: Readonly<Record<string, unknown>>,
+): void {
+  const name = fields['name'] as string;
+  const known = BUILT_IN_RULES.map((rule) => rule.name);
+  if (fields['enabled'] === false)
+    document.problem(
+      [...path, 'name'],
+      `there is no built-in rule "${name}"; there are ${known.join(', ')}`,
+    );
+  else
+    document.problem(path, `the rule "${name}" needs the field "expression": it is not built in`);
 }
 
 function ruleOf(
@@ -278,13 +292,14 @@ function ruleOf(
   };
 }
 
-function receiversOf(document: RulesDocument): Receiver[] {
+/** @param secretOf undefined: variables are not looked at */
+function receiversOf(document: RulesDocument, secretOf: SecretOf | undefined): Receiver[] {
   const receivers: Receiver[] = [];
   const names = new Set<string>([LOG_RECEIVER]);
   for (const path of boundedItems(document, 'receivers', MOST.receivers)) {
     const before = document.problems.length;
     const fields = document.fields(path, 'the receiver', RECEIVER, ['name', 'type']);
-    if (fields === null || document.problems.length > before) continue;
+    if (fields === null) continue;
     const name = fields['name'] as string;
     const type = fields['type'] as ReceiverType;
     if (names.has(name))
@@ -293,16 +308,24 @@ function receiversOf(document: RulesDocument): Receiver[] {
         `the name "${name}" is taken; give the receiver another one`,
       );
     names.add(name);
-    checkReceiver(document, path, type, fields);
-    receivers.push({
+    if (RECEIVER.type(type) === null) checkReceiver(document, path, type, fields);
+    // A field with a problem of its own counts as missing here.
+    const usable = <T>(field: keyof typeof RECEIVER, unset: T): T =>
+      fields[field] !== undefined && RECEIVER[field](fields[field]) === null
+        ? (fields[field] as T)
+        : unset;
+    const receiver = {
       name,
       type,
-      url: (fields['url'] ?? PAGERDUTY_URL) as string,
-      routingKey: (fields['routingKey'] ?? '') as string,
-      headers: (fields['headers'] ?? {}) as Receiver['headers'],
-      severities: (fields['severities'] ?? ALERT_SEVERITIES) as readonly AlertSeverity[],
+      url: usable('url', PAGERDUTY_URL),
+      routingKey: usable('routingKey', ''),
+      headers: usable<Receiver['headers']>('headers', {}),
+      severities: usable<readonly AlertSeverity[]>('severities', ALERT_SEVERITIES),
       explain: fields['explain'] !== false,
-    });
+    };
+    if (secretOf && named(name) === null)
+      for (const text of withSecrets(receiver, secretOf).problems) document.problem(path, text);
+    if (document.problems.length === before) receivers.push(receiver);
   }
   return receivers;
 }

@@ -1,5 +1,6 @@
 /** An alert as JSON: for `millrace alerts list --json` and `/api/alerts`. */
 import type { AlertRecord } from './alert-record.ts';
+import type { AlertsState } from './alert-store.ts';
 import { isSilenced, type Silence } from './silences.ts';
 
 /** `silenced`: it fires, and the receivers are not told. */
@@ -26,6 +27,21 @@ export function shownAlert(
     firedAt: isoOrNull(firedMs),
     resolvedAt: isoOrNull(resolvedMs),
     told: Object.fromEntries(receivers) as Record<string, unknown>,
+  };
+}
+
+/**
+ * The last evaluation, as JSON.
+ * @param evaluator process that has the lease; null: none
+ */
+export function shownEvaluation(
+  { evaluated }: Pick<AlertsState, 'evaluated'>,
+  evaluator: string | null,
+): Record<string, unknown> {
+  return {
+    evaluatedAt: isoOrNull(evaluated?.atMs ?? null),
+    evaluatedBy: evaluated?.by ?? null,
+    evaluator,
   };
 }
 

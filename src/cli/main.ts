@@ -10,6 +10,7 @@ import { AuditRefusedError } from '../audit/audit-errors.ts';
 import { readEnvironment, type Environment } from '../config.ts';
 import { sharedAbort } from '../core/shared-signal.ts';
 import { ConfigError, SchemaNotRegisteredError } from '../core/errors/input-errors.ts';
+import { MillraceError } from '../core/errors/millrace-error.ts';
 import type { Deployment } from '../deployment.ts';
 import type { Log } from '../core/log.ts';
 import { sleep } from '../core/clock.ts';
@@ -21,6 +22,12 @@ import { EXIT, UsageError } from './exit-status.ts';
 import { printable } from './printable.ts';
 import { buildProgram } from './program.ts';
 import { openScreen, type TerminalScreen } from './terminal-screen.ts';
+
+/**
+ * Code of AlertRulesError: the error lists problems. The class is not loaded here, because most
+ * commands need no rules.
+ */
+const ALERT_RULES = 'ALERT_RULES';
 
 /** Time that an interrupted command has to close its deployments, ms. */
 const CLOSE_MS = 5000;
@@ -223,9 +230,16 @@ class Shell implements LongRunningContext {
   }
 }
 
+/** Keeps the indent of the line. */
+function printableLine(line: string): string {
+  return `${/^ */.exec(line)?.[0] ?? ''}${printable(line, 2000)}`;
+}
+
 function describe(error: unknown, detailed: boolean): string {
   if (!(error instanceof Error)) return printable(String(error), 2000);
   if (detailed) return error.stack ?? error.message;
+  if (error instanceof MillraceError && error.code === ALERT_RULES)
+    return error.message.split('\n').map(printableLine).join('\n');
   // A list of problems keeps its lines. Any other message becomes one line.
   return error instanceof ConfigError ||
     error instanceof SchemaNotRegisteredError ||

@@ -582,6 +582,27 @@ t.test('a silence holds notifications back, and still tells what fires at its en
   t.equal(await bed.redis.client().hlen(bed.keys.alerts('silences')), 1, 'what is over is removed');
 });
 
+t.test('deaths before the first evaluation count, once', async (t) => {
+  const bed = await makeBed(t, 16);
+  const lane = await startLane(bed, specOf('mail', ['a.b']), 0);
+  await publish(bed, 0, { 'a.b': events(3) });
+  await lane.drain(() => 'dead');
+  const settings = { ...DEFAULT_ALERT_SETTINGS, everyMs: 20 };
+  const now = String(await serverTime(bed));
+  const more = { settings, created: () => Promise.resolve(now) };
+  const first = startAlerts(t, bed, more);
+  await untilTold(bed, 'log', 'firing');
+  t.match(first.log[0], { message: /^ALERT FIRING: dead-letters-growing/, fields: { value: 3 } });
+  const cli = inProcess(registerAlerts, { REDIS_URL: bed.redis.url }, PROTO_DIR);
+  t.match(await cli('alerts', 'test', '--dry-run'), {
+    out: /, 1 series beyond a threshold now\n {2}dead-letters-growing \(function mail\)/,
+  });
+  await first.alerts.stop();
+  const second = startAlerts(t, bed, more);
+  await untilEvaluated(second);
+  t.strictSame(told(second.log), []);
+});
+
 t.test('millrace alerts, and /api/alerts', async (t) => {
   const bed = await makeBed(t, 16);
   const lane = await startLane(bed, specOf('mail', ['a.b']), 0);
@@ -604,8 +625,7 @@ receivers:
   const cli = inProcess(registerAlerts, environment, PROTO_DIR);
   t.match(await cli('alerts', 'list'), {
     out: '',
-    err: /no alert fires/,
-    failed: false,
+    err: /nobody evaluates the rules now: this list is old; no evaluation was stored/,
     error: null,
   });
   const started = startAlerts(t, bed);
@@ -613,7 +633,25 @@ receivers:
   await lane.drain(() => 'dead');
   await untilTold(bed, 'log', 'firing');
 
+  t.match(await cli('alerts', 'silence', 'nosuch', '--for', '1h'), {
+    error: /there is no rule "nosuch"; there are .*died/,
+  });
+  t.match(await cli('alerts', 'silence', 'diedd', '--for', '1h'), {
+    error: /there is no rule "diedd" \(did you mean "died"\?\)/,
+  });
+  t.match(await cli('alerts', 'silence', 'died', '--for', '1h', '--label', 'functon=mail'), {
+    error: /the rule "died" has no label "functon" \(did you mean "function"\?\)/,
+  });
+  t.match(await cli('alerts', 'silence', '--all', '--for', '1h', '--label', 'foo=bar'), {
+    error: /no rule has label "foo"; there are alertname, /,
+  });
+  t.match((await cli('alerts', 'silence', '--list')).err, /there are no silences/);
+  const forced = await cli('alerts', 'silence', 'nosuch', '--for', '1h', '--force', '--json');
+  const { id: forcedId } = JSON.parse(forced.out) as { id: string };
+  t.match(await cli('alerts', 'silence', '--remove', forcedId), { error: null });
+
   const listed = await cli('alerts', 'list');
+  t.match(listed.err, /the rules were last evaluated \S+ \S+ ago, by owner-\d+/);
   t.match(
     listed.out,
     /died +critical +firing +\S+ \S+ +1 +function=mail\n\ndied: worst event .*\n {2}event e-1/,
@@ -622,6 +660,9 @@ receivers:
   t.match(JSON.parse((await cli('alerts', 'list', '--json')).out), {
     name: 'died',
     state: 'firing',
+    evaluatedAt: /^2/,
+    evaluatedBy: /^owner-/,
+    evaluator: /^owner-/,
   });
   const admin = await startAdminServer({
     host: '127.0.0.1',
@@ -692,6 +733,11 @@ receivers:
   t.match((await cli('alerts', 'silence', '--remove', id)).err, /has ended/);
   t.match((await cli('alerts', 'silence', '--list')).err, /there are no silences/);
   t.match((await cli('alerts', 'silence', '--remove', id)).error, /there is no silence/);
+
+  await started.alerts.stop();
+  const old = await cli('alerts', 'list');
+  t.match(old.err, /^millrace: nobody evaluates the rules now: this list is old; .* ago, by owner/);
+  t.match(old.out, /died/);
 
   writeFileSync(file, 'rules: [{ name: died }]');
   t.match(

@@ -276,6 +276,47 @@ t.test('changes within a window', async (t) => {
   t.equal(unpackHistory('junk'), null);
 });
 
+t.test('a counter that began within the window counts from 0', async (t) => {
+  const rules = [ruleOf('increase(dead_events[60s]) > 0')];
+  const dead = (values: Readonly<Record<string, number>>): Readings =>
+    readings({
+      dead_events: Object.entries(values).map(([fn, value]) => ({
+        labels: { function: fn },
+        value,
+      })),
+    });
+  const look = (
+    now: Readings,
+    nowMs: number,
+    createdMs: number,
+    state: EvaluationState = EMPTY,
+  ): string[] & { state: EvaluationState } => {
+    const evaluated = evaluateRules({
+      rules,
+      readings: now,
+      state,
+      nowMs,
+      createdMs,
+      deployment: 'd',
+      labels: {},
+    });
+    const names = [...evaluated.state.alerts.values()]
+      .filter((alert) => alert.state === 'firing')
+      .map((alert) => `${alert.labels['function']} ${alert.value}`);
+    return Object.assign(names, { state: evaluated.state });
+  };
+  const fired = look(dead({ a: 3 }), START_MS, START_MS - 59_000);
+  t.strictSame([...fired], ['a 3'], 'the deployment is younger than the window');
+  t.strictSame([...look(dead({ a: 3 }), START_MS, START_MS - 61_000)], [], 'an older one');
+  t.strictSame([...look(dead({ a: 3 }), START_MS, 0)], [], 'its age is not known');
+  const later = look(dead({ a: 3 }), START_MS + 90_000, START_MS - 59_000, fired.state);
+  t.strictSame([...later], [], 'the alert ends');
+  const restarted = look(dead({ a: 3 }), START_MS + 91_000, START_MS - 59_000, later.state);
+  t.strictSame([...restarted], [], 'it does not fire again');
+  const added = look(dead({ a: 3, b: 2 }), START_MS + 92_000, 0, restarted.state);
+  t.strictSame([...added], ['b 2'], 'a function that the look before did not have');
+});
+
 /** The rule as one would write it down: it holds for all moments from `since` on. */
 t.test(
   'an alert fires where its rule has held for long enough, whatever comes between',
@@ -451,6 +492,37 @@ t.test('every problem of a file is told with its place and its cure', async (t) 
       t.match(error.problems.join('\n'), wanted, source.slice(0, 80));
       t.notMatch(error.message, /R0UT1NG/);
     }
+  }
+  const many = `
+rules:
+  - { name: loss, for: 5 }
+  - { name: loss, severity: high }
+  - { name: own, severity: high }
+receivers:
+  - { name: log, type: mail }
+  - { name: a, type: webhook, url: "\${UNSET}", explain: 5 }
+`;
+  try {
+    parseAlertSettings('f.yaml', many, () => undefined);
+    t.fail('it was read');
+  } catch (error) {
+    if (!(error instanceof AlertRulesError)) throw error;
+    for (const one of [
+      /:3:.*for must be a time/,
+      /:4:.*severity must be one of/,
+      /:4:.*there are two rules "loss"/,
+      /:5:.*severity must be one of/,
+      /:5:.*the rule "own" needs the field "expression"/,
+      /:7:.*type must be one of/,
+      /:7:.*the name "log" is taken/,
+      /:8:.*explain must be true or false/,
+      /:8:.*url names \$\{UNSET\}, which is not set/,
+    ])
+      t.ok(
+        error.problems.some((text) => one.test(text)),
+        one.source,
+      );
+    t.equal(error.problems.length, 9);
   }
   const both = 'every: x\nrepeat: y';
   t.throws(() => parseAlertSettings('f.yaml', both), /2 problems:\n.*f\.yaml:1:1.*\n.*f\.yaml:2:1/);

@@ -1,7 +1,9 @@
 /** `millrace alerts silence`: has the receivers not told of some alerts until a time. */
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import { parseAlertTime } from '../../alerts/rules-file.ts';
+import { readAlerts, type RuleLabels } from '../../alerts/alert-store.ts';
+import { labelsOfRules, silenceFault } from '../../alerts/known-rules.ts';
+import { AlertRulesError, parseAlertTime, readAlertSettings } from '../../alerts/rules-file.ts';
 import {
   addSilence,
   MOST_SILENCE_MS,
@@ -10,6 +12,7 @@ import {
   type Silence,
 } from '../../alerts/silences.ts';
 import { audited } from '../audited.ts';
+import type { Deployment } from '../../deployment.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { isoTime, printable, safeJson } from '../printable.ts';
@@ -23,6 +26,7 @@ interface SilenceFlags {
   readonly all?: boolean;
   readonly list?: boolean;
   readonly remove?: string;
+  readonly force?: boolean;
   readonly json?: boolean;
 }
 
@@ -37,12 +41,14 @@ export function registerAlertsSilence(alerts: Command, context: LongRunningConte
     .option('--comment <text>', 'reason, for other people', '')
     .option('--list', 'show the silences')
     .option('--remove <id>', 'end a silence at once')
+    .option('--force', 'silence a rule or label that nobody knows, too')
     .option('--json', 'print one JSON object a line')
     .addHelpText(
       'after',
       `
 A silenced alert is evaluated and listed all the same. If it still fires at the end of its silence,
 the receivers are told then. The end of an alert that they know is told during a silence too.
+A rule that nobody knows, or a label that its alerts do not have, is refused without --force.
 
 Examples:
   millrace alerts silence oldest-event --for 2h --label function=mail --comment "mail moves today"
@@ -89,6 +95,7 @@ async function silence(
     context.err(`millrace: silence ${flags.remove} has ended`);
   } else if (adds) {
     const wanted = { alert: alert ?? null, labels: flags.label, comment: flags.comment };
+    if (flags.force !== true) await checkKnown(deployment, wanted, context);
     const added = await audited(deployment, {
       action: 'alerts silence',
       target: alert ?? '',
@@ -101,6 +108,34 @@ async function silence(
     const silences = await readSilences(deployment, await serverTime(deployment));
     if (silences.length === 0 && !flags.json) context.err('millrace: there are no silences');
     else show(silences, flags, context);
+  }
+}
+
+/**
+ * Where no evaluation was stored, its rules are not known, and a fault is a warning only.
+ * @throws UsageError for a silence that would match no alert
+ */
+async function checkKnown(
+  deployment: Deployment,
+  wanted: Pick<Silence, 'alert' | 'labels'>,
+  context: LongRunningContext,
+): Promise<void> {
+  const state = await readAlerts(deployment);
+  const fault = silenceFault(wanted, state, await rulesHere(context));
+  if (fault === null) return;
+  if (state.rules.size > 0) throw new UsageError(`${fault}. To silence it all the same: --force`);
+  context.err(
+    `millrace: warning: ${fault}. No evaluation was stored, so other rules are not known`,
+  );
+}
+
+/** Rules of this folder's file. A file that cannot be used here names none. */
+async function rulesHere(context: LongRunningContext): Promise<RuleLabels> {
+  try {
+    return labelsOfRules(await readAlertSettings(context.environment().MILLRACE_ALERTS));
+  } catch (error) {
+    if (error instanceof AlertRulesError) return new Map();
+    throw error;
   }
 }
 

@@ -1,8 +1,8 @@
 /** `millrace alerts test`: the rules against the deployment as it is, and a test of receivers. */
 import type { Command } from 'commander';
 import type { AlertRecord } from '../../alerts/alert-record.ts';
+import { readAlerts } from '../../alerts/alert-store.ts';
 import { evaluateRules } from '../../alerts/evaluate-rules.ts';
-import { NO_HISTORY } from '../../alerts/history.ts';
 import { measure } from '../../alerts/measured.ts';
 import {
   headlineOf,
@@ -27,6 +27,7 @@ import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural } from '../options.ts';
 import { printable } from '../printable.ts';
+import { readSettings } from '../../redis/settings.ts';
 import { serverTime } from '../../redis/server-time.ts';
 
 interface TestFlags {
@@ -43,7 +44,8 @@ export function registerAlertsTest(alerts: Command, context: LongRunningContext)
       'after',
       `
 The command reads the file in MILLRACE_ALERTS, and tells every problem with its place. It evaluates
-each rule once. Changes within a time (increase, delta) need several looks, and are 0 here.
+each rule once. Changes within a time (increase, delta) count from the looks of the process that
+evaluates the rules. Without such looks they are 0.
 Each receiver is sent an alert "millrace-test" that fires, and then its end.
 Exit status 1 if the file cannot be used, or a receiver does not take the test.
 
@@ -59,7 +61,10 @@ async function test(
   flags: TestFlags,
   context: LongRunningContext,
 ): Promise<void> {
-  const settings = await readAlertSettings(context.environment().MILLRACE_ALERTS);
+  const settings = await readAlertSettings(
+    context.environment().MILLRACE_ALERTS,
+    secretFromEnvironment,
+  );
   const receivers = chosen(receiversWithSecrets(settings, secretFromEnvironment), names);
   const deployment = await context.open({ protoDir: null });
   await tellRules(deployment, settings, context);
@@ -97,20 +102,25 @@ async function tellRules(
   context: LongRunningContext,
 ): Promise<void> {
   const nowMs = await serverTime(deployment);
-  const measured = await measure({ source: deployment, lag: () => readLag(deployment) });
+  const [measured, stored, created] = await Promise.all([
+    measure({ source: deployment, lag: () => readLag(deployment) }),
+    readAlerts(deployment),
+    readSettings(deployment.connection, deployment.keys),
+  ]);
   const { readings } = readingsOf({
     measured,
     partitions: deployment.partitions,
     nowMs,
-    history: NO_HISTORY,
-    lanes: new Map(),
+    history: stored.history,
+    lanes: stored.lanes,
     writesRefused: false,
   });
   const { state } = evaluateRules({
     rules,
     readings,
-    state: { alerts: new Map(), history: NO_HISTORY },
+    state: { alerts: new Map(), history: stored.history },
     nowMs,
+    createdMs: Number(created?.created ?? 0),
     deployment: deployment.keys.namespace,
     labels,
   });

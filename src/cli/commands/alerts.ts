@@ -1,15 +1,16 @@
 /** `millrace alerts`: the alerts of the deployment, their rules, receivers and silences. */
 import type { Command } from 'commander';
-import { readAlerts, type AlertsState } from '../../alerts/alert-store.ts';
+import { readAlerts, readEvaluator, type AlertsState } from '../../alerts/alert-store.ts';
 import type { AlertRecord } from '../../alerts/alert-record.ts';
 import { shownNumber } from '../../alerts/notification.ts';
 import { readAlertSettings } from '../../alerts/rules-file.ts';
-import { shownAlert, shownState } from '../../alerts/shown-alert.ts';
+import { shownAlert, shownEvaluation, shownState } from '../../alerts/shown-alert.ts';
 import { readSilences, type Silence } from '../../alerts/silences.ts';
 import type { LongRunningContext } from '../context.ts';
 import { plural } from '../options.ts';
 import { duration, printable, safeJson } from '../printable.ts';
 import { table } from '../table.ts';
+import { serverRefusals } from '../../redis/capability.ts';
 import { serverTime } from '../../redis/server-time.ts';
 import { registerAlertsSilence } from './alerts-silence.ts';
 import { registerAlertsTest } from './alerts-test.ts';
@@ -32,7 +33,8 @@ export function registerAlerts(program: Command, context: LongRunningContext): v
   since   time since the rule holds
 
 One dispatcher of the deployment evaluates the rules. The command shows its last evaluation.
-Exit status 1 if an alert fires that is not silenced.
+Where nobody evaluates now, or Redis refuses writes, stderr says so first.
+Exit status 1 if an alert fires that is not silenced, or if nobody evaluates a deployment's rules.
 
 Examples:
   millrace alerts list
@@ -52,17 +54,50 @@ async function list(flags: ListFlags, context: LongRunningContext): Promise<void
   if (flags.rules) return listRules(flags, context);
   const deployment = await context.open({ protoDir: null });
   const nowMs = await serverTime(deployment);
-  const [state, silences] = await Promise.all([
+  const [state, silences, evaluator] = await Promise.all([
     readAlerts(deployment),
     readSilences(deployment, nowMs),
+    readEvaluator(deployment),
   ]);
+  const doubt = doubtOf({ state, evaluator, nowMs }, serverRefusals(deployment.server).length > 0);
+  if (doubt !== null) {
+    context.err(`millrace: ${doubt}`);
+    if (deployment.settled) context.fail();
+  }
   const found = [...state.alerts.values()].sort(bySeverity);
-  if (flags.json) for (const alert of found) context.out(safeJson(shownAlert(alert, silences)));
-  else if (found.length === 0) context.err('millrace: no alert fires');
+  const evaluated = shownEvaluation(state, evaluator);
+  if (flags.json)
+    for (const alert of found)
+      context.out(safeJson({ ...shownAlert(alert, silences), ...evaluated }));
+  else if (found.length === 0)
+    context.err(`millrace: no alert ${doubt === null ? 'fires' : 'is stored'}`);
   else context.out(alertTable(found, silences, nowMs));
   if (!flags.json) tellWorst(found, context);
   tellReceivers(state, nowMs, context);
+  if (doubt === null) context.err(`millrace: ${lastOf(state, nowMs)}`);
   if (found.some((alert) => shownState(alert, silences) === 'firing')) context.fail();
+}
+
+interface Evaluated {
+  readonly state: AlertsState;
+  readonly evaluator: string | null;
+  readonly nowMs: number;
+}
+
+function lastOf({ evaluated }: Pick<AlertsState, 'evaluated'>, nowMs: number): string {
+  if (evaluated === null) return 'no evaluation was stored';
+  const ago = duration(Math.max(0, nowMs - evaluated.atMs));
+  return `the rules were last evaluated ${ago} ago, by ${printable(evaluated.by)}`;
+}
+
+/** Returns why the list is not that of now. Null: it is. */
+function doubtOf({ state, evaluator, nowMs }: Evaluated, refuses: boolean): string | null {
+  const last = lastOf(state, nowMs);
+  if (refuses)
+    return `Redis refuses writes, so no evaluation can be stored: this list may be old; ${last}. The receivers are told all the same`;
+  if (evaluator === null)
+    return `nobody evaluates the rules now: this list is old; ${last}. Start a dispatcher with MILLRACE_ALERTS other than "off", or: millrace admin --alerts`;
+  return null;
 }
 
 const ORDER = ['critical', 'warning', 'info'];
