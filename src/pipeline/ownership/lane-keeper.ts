@@ -12,6 +12,9 @@
  * lane in the helper's name: the heir. The heir settles the helper's pending entries, and retires
  * the helper's consumer.
  *
+ * Leases are renewed apart from the rest, in each partition by itself. A call without a reply then
+ * costs no other lane its lease.
+ *
  * Bounds, with TTL = MILLRACE_LEASE_MS and check = min(1 s, TTL / 4): the lanes of a dispatcher
  * that died are taken over within TTL + check. Lanes of a dispatcher that left are taken over
  * within check. A dispatcher that joins has its share within 2 checks plus the turns under way
@@ -98,15 +101,20 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
   readonly #closing = new Map<Lane, Promise<void>>();
   /** Lanes whose lease was given back, or is about to be: a lease not held any more is no loss. */
   readonly #givenBack = new WeakSet<Lane>();
+  /** Renewals under way, by partition. */
+  readonly #renewing = new Map<number, Promise<void>>();
   /** Time until the first wanted lease of another holder ends, ms. The next look is then. */
   #freeInMs = Infinity;
   /** Failure of the last check. Null: leases can be kept. */
   #failure: unknown = null;
   /** The failure that the log was told of last, and when. */
   #told = { text: '', ms: -Infinity };
+  /** Whether something has failed since the last look began. */
+  #failed = false;
   readonly #stopping = sharedAbort();
   #firstLook: Promise<void> | null = null;
-  readonly #loop: Loop;
+  readonly #renewals: Loop;
+  readonly #looks: Loop;
   #stopped: Promise<void> | null = null;
 
   constructor(options: LaneKeeperOptions<Lane>) {
@@ -115,11 +123,18 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     this.#losses = new LostLeases(options);
     this.#times = new LeaseTimes(options.leaseTtlMs);
     const checkMs = Math.min(1000, options.leaseTtlMs / 4);
-    this.#loop = new Loop({
-      pass: () => this.#keep(),
+    const failed = (error: unknown): void => this.#notKept(error);
+    this.#renewals = new Loop({
+      pass: () => this.#renew(),
+      pauseMs: () => checkMs,
+      pausesFirst: true,
+      failed,
+    });
+    this.#looks = new Loop({
+      pass: () => this.#lookAgain(),
       pauseMs: () => Math.min(checkMs, Math.max(20, this.#freeInMs + 1)),
       pausesFirst: true,
-      failed: (error) => this.#notKept(error),
+      failed,
     });
   }
 
@@ -159,6 +174,8 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
   /** Resolves when every lane of the share was asked for once. May be called again if it failed. */
   async start(): Promise<void> {
     if (this.#stopping.signal.aborted) return;
+    // The first look may last, and its first lanes run already.
+    this.#renewals.start();
     this.#firstLook ??= this.#look();
     try {
       await this.#firstLook;
@@ -166,7 +183,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
       this.#firstLook = null;
       throw error;
     }
-    this.#loop.start();
+    this.#looks.start();
   }
 
   /**
@@ -188,23 +205,21 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     await Promise.all([...this.#lanes.values()].map((lane) => this.#close(lane)));
     // A look gives back itself all that it acquires during a stop.
     await this.#firstLook?.catch(() => undefined);
+    await this.#looks.stop();
     // Leases are renewed until here: a long turn's commit must not be refused because of a drain.
-    await this.#loop.stop();
-    await Promise.all([left, this.#losses.settled()]);
+    await this.#renewals.stop();
+    await Promise.all([...this.#renewing.values(), left]);
+    await this.#losses.settled();
     this.#lanes.clear();
   }
 
-  /** A round of keeping. */
-  async #keep(): Promise<void> {
+  async #lookAgain(): Promise<void> {
     // The report notes since when lanes are missing.
     this.reportShare();
-    await this.#renew();
-    for (const lane of this.#lanes.values()) {
-      if (lane.lost) this.#losses.tell(lane);
-      if (lane.lost || lane.retired) void this.#close(lane);
-    }
+    this.#failed = false;
     if (!this.#stopping.signal.aborted) await this.#look();
     await this.#findUnowned();
+    if (this.#failed) return;
     this.#failure = null;
     this.#told = { text: '', ms: -Infinity };
   }
@@ -220,6 +235,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
 
   #notKept(error: unknown): void {
     if (this.#stopping.signal.aborted) return;
+    this.#failed = true;
     this.#failure = error;
     const text = (error as Error).message;
     const now = monotonicMs();
@@ -231,16 +247,32 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     });
   }
 
-  async #renew(): Promise<void> {
+  /** Starts a renewal in each partition that has none under way. */
+  #renew(): void {
+    this.#endLost();
     const byPartition = new Map<number, Lane[]>();
     for (const lane of this.#toRenew()) {
       const lanes = byPartition.get(lane.partition);
       if (lanes) lanes.push(lane);
       else byPartition.set(lane.partition, [lane]);
     }
-    await Promise.all(
-      [...byPartition].map(([partition, lanes]) => this.#renewIn(partition, lanes)),
-    );
+    for (const [partition, lanes] of byPartition) {
+      if (this.#renewing.has(partition)) continue;
+      const renewing = this.#renewIn(partition, lanes)
+        .then(
+          () => this.#endLost(),
+          (error: unknown) => this.#notKept(error),
+        )
+        .finally(() => this.#renewing.delete(partition));
+      this.#renewing.set(partition, renewing);
+    }
+  }
+
+  #endLost(): void {
+    for (const lane of this.#lanes.values()) {
+      if (lane.lost) this.#losses.tell(lane);
+      if (lane.lost || lane.retired) void this.#close(lane);
+    }
   }
 
   #toRenew(): Lane[] {

@@ -49,13 +49,13 @@ function idleLane(acquired: AcquiredLane, changes: Partial<KeptLane> = {}): Kept
 /** A connection whose scripts' replies pass `around`, which may hold or lose them. */
 function withScripts(
   connection: RedisConnection,
-  around: (name: string, reply: Promise<unknown>) => Promise<unknown>,
+  around: (name: string, reply: Promise<unknown>, keys: ScriptCall['keys']) => Promise<unknown>,
 ): RedisConnection {
   return Object.assign(Object.create(connection) as RedisConnection, {
     command: connection.command.bind(connection),
     until: connection.until.bind(connection),
     script: (call: ScriptCall, asBuffers: boolean) =>
-      around(call.name, connection.script(call, asBuffers)),
+      around(call.name, connection.script(call, asBuffers), call.keys),
   });
 }
 
@@ -228,3 +228,64 @@ t.test('an announcement that the stop overtakes leaves no member', async (t) => 
   t.strictSame(await traces(), ['two']);
   await starting;
 });
+
+const named = createKeys('mr');
+const HELD = [
+  { what: 'the announcement of another function', name: 'members.lua', key: named.members('b') },
+  {
+    what: 'a claim of the first look',
+    name: 'acquire-lease.lua',
+    key: named.lease(0, 'b'),
+    atStart: true,
+  },
+  {
+    what: 'the renewal of another partition',
+    name: 'renew-leases.lua',
+    key: named.lease(0, 'a'),
+  },
+];
+
+for (const { what, name, key, atStart = false } of HELD)
+  t.test(`${what} has no reply: the other leases are renewed`, async (t) => {
+    const redis = await startRedis(t);
+    const connection = openConnection({ url: redis.url });
+    t.teardown(() => connection.destroy());
+    const renewed = new CallCount();
+    const held = new CallCount();
+    let letGo = (): void => {};
+    const gate = new Promise<void>((resolve) => (letGo = resolve));
+    let holding = atStart;
+    const keeper = new LaneKeeper({
+      connection: withScripts(connection, async (script, reply, keys) => {
+        if (holding && script === name && keys.includes(key)) {
+          held.add();
+          await gate;
+        }
+        const value = await reply;
+        const other = script === 'renew-leases.lua' && keys.includes(named.lease(1, 'a'));
+        if (other && held.value > 0) renewed.add();
+        return value;
+      }),
+      keys: named,
+      dispatcher: 'one',
+      functions: ['a', 'b'],
+      competing: () => false,
+      partitions: 2,
+      leaseTtlMs: 2000,
+      createLane: idleLane,
+      opened() {},
+      closed() {},
+      log() {},
+    });
+    const started = keeper.start();
+    if (!atStart) await started;
+    holding = true;
+    await held.reached('the call waits for its reply', 1);
+    await renewed.reached('the lease of another lane is renewed again and again', 3);
+    t.equal(held.value, 1, 'the call still waits');
+    letGo();
+    await started;
+    await keeper.stop();
+    t.strictSame(await redis.client().keys('mr:*:lease:*'), []);
+    t.equal(keeper.losses, 0);
+  });
