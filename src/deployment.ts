@@ -113,6 +113,7 @@ export interface Deployment {
   readonly log: Log;
   /** A further connection to the same server. */
   connect(name: string, options?: { readonly blocking?: boolean }): RedisConnection;
+  /** Each call waits for the one end. */
   close(): Promise<void>;
 }
 
@@ -133,7 +134,7 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
   const { failFast = 'none' } = options;
   const connections = new Connections({ url, log, tls, roundTrips, failFast });
   let watch: SchemaWatch | null = null;
-  const close = async (): Promise<void> => {
+  const end = async (): Promise<void> => {
     await watch?.stop();
     const { first } = connections;
     const unwritten =
@@ -142,6 +143,8 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
     await connections.close();
     await embedded?.stop();
   };
+  let closing: Promise<void> | null = null;
+  const close = (): Promise<void> => (closing ??= end());
 
   try {
     const { connection, server } = await reachServer(connections, options.name, url);

@@ -63,6 +63,7 @@ export class Millrace {
   /** Counts of its dispatchers and publishers, from which metrics are told. */
   readonly meters: ProcessSources;
   #metrics: Promise<ProcessMetrics> | null = null;
+  #closing: Promise<void> | null = null;
 
   constructor(deployment: Deployment) {
     this.deployment = deployment;
@@ -204,9 +205,13 @@ export class Millrace {
 
   /**
    * Flushes publishers, drains dispatchers and closes connections. Stops an embedded server that
-   * this process owns.
+   * this process owns. Each call waits for the one end.
    */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
     await Promise.all([...this.#parts].map((part) => part.close()));
     await this.deployment.close();
   }

@@ -110,16 +110,14 @@ class Shell implements LongRunningContext {
     );
     this.#opening.add(opening);
     const deployment = await opening.finally(() => this.#opening.delete(opening));
-    let closing: Promise<void> | null = null;
-    const once: Deployment = { ...deployment, close: () => (closing ??= deployment.close()) };
-    this.#opened.push(once);
+    this.#opened.push(deployment);
     // The module is loaded by now: the deployment needs it.
     const { serverRefusals } = await import('../redis/capability.ts');
     this.#refusals = serverRefusals(deployment.server);
     if (!deployment.settled && options.anew !== true) {
       this.#emptiness = `millrace: there is nothing yet: no function was started and no event published in the namespace "${environment.MILLRACE_NAMESPACE}" of ${deployment.connection.target}`;
     }
-    return once;
+    return deployment;
   }
 
   readonly out = (text: string): void => {

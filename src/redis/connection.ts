@@ -75,6 +75,7 @@ class Connection implements RedisConnection {
   #left = 0;
   /** Whether the next server has to be a master, because one has refused writes as a replica. */
   #wantsMaster = false;
+  #closing: Promise<void> | null = null;
   readonly #cork = new Cork();
   readonly #outage = new ClusterOutage();
   readonly #trips: RoundTrips | undefined;
@@ -272,7 +273,11 @@ class Connection implements RedisConnection {
     return new Connection({ ...this.#options, ...changes });
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
     if (this.#status === 'closed') return;
     const wasUp = this.#status === 'up';
     this.#closed();

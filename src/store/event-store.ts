@@ -97,6 +97,7 @@ export class EventStore {
   readonly #encoder: EventEncoder;
   readonly #idPrefix = randomBytes(8).toString('hex');
   #nextId = 0;
+  #closing: Promise<void> | null = null;
 
   constructor(parts: StoreParts) {
     const { connection, keys, partitions, catalog, schemas, log } = parts;
@@ -337,9 +338,13 @@ export class EventStore {
 
   /**
    * Sends the accepted appends, waits for snapshots under way, and refuses all later calls.
-   * Idempotent.
+   * Each call waits for the one end.
    */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
     await this.#queue.close();
     await this.#loader.close();
     await this.#parts.closed?.();

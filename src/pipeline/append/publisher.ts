@@ -48,6 +48,7 @@ export class Publisher {
   readonly #scheduled: ScheduledPublishing;
   #nextId = 0;
   #closed = false;
+  #closing: Promise<void> | null = null;
 
   constructor(parts: PublisherParts) {
     const idPrefix = this.#idPrefix;
@@ -168,9 +169,12 @@ export class Publisher {
     return this.#flushes.drain();
   }
 
-  /** Flushes the accepted events, and refuses further ones. Idempotent. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
+  /** Flushes the accepted events, and refuses further ones. Each call waits for the one end. */
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
     this.#closed = true;
     this.#relief.close();
     this.#line.wake();
