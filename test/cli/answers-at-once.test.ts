@@ -3,8 +3,13 @@
  * for the server, whatever the fault and whatever the command.
  */
 import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { registerLag } from '../../src/cli/commands/lag.ts';
+import { registerAlerts } from '../../src/cli/commands/alerts.ts';
+import { registerDlq } from '../../src/cli/commands/dlq.ts';
+import { registerScheduled } from '../../src/cli/commands/scheduled.ts';
+import { registerSchema } from '../../src/cli/commands/schema.ts';
 import { registerLimits } from '../../src/cli/commands/limits.ts';
 import { registerPublish } from '../../src/cli/commands/publish.ts';
 import { ConnectionSetupError } from '../../src/core/errors/server-errors.ts';
@@ -148,6 +153,31 @@ t.test(
     );
   },
 );
+
+t.test('full memory: a command that writes says so, or has freed memory', async (t) => {
+  const redis = await server(t, async (one) => {
+    await one.client().config('SET', 'maxmemory', '1');
+  });
+  const dir = t.testdir({ 'events.ndjson': '{"type":"test.event","data":{"key":"s"}}\n' });
+  const writing: readonly (readonly [Register, ...string[]])[] = [
+    [registerPublish, 'publish', 'test.event', '--data', '{"key":"s","order":"ok"}'],
+    [registerPublish, 'publish', '--file', join(dir, 'events.ndjson'), '--deadline', '1000'],
+    [registerLimits, 'limits', 'test.event', '--max-events', '7'],
+    [registerAlerts, 'alerts', 'silence', 'oldest-event', '--for', '1h'],
+    [registerSchema, 'schema', 'level', 'test.event', 'NONE'],
+    [registerDlq, 'dlq', 'replay', '--all'],
+    [registerDlq, 'dlq', 'purge', '--all', '--yes'],
+    [registerScheduled, 'scheduled', 'cancel', 'later'],
+  ];
+  for (const [register, ...args] of writing) {
+    const command = inProcess(register, { REDIS_URL: redis.tcpUrl }, PROTO_DIR)(...args);
+    const { error } = await inTime(command, args.join(' '));
+    const refused = (error as Error | null)?.message ?? '';
+    t.comment(args.join(' '), refused);
+    if (register === registerPublish || refused.includes('OOM'))
+      t.match(refused, /OOM.*maxmemory/s, `${args.join(' ')}: with the cure`);
+  }
+});
 
 t.test('INFO tells of refusals before a command meets them', async (t) => {
   const redis = await startRedis(t);

@@ -73,6 +73,7 @@ async function publish(
   const publisher = new Millrace(deployment).publisher({
     deadlineMs: flags.deadline,
     whenRefused: 'reject',
+    whenFull: 'reject',
   });
   const published = await publisher.publish(
     type as string,

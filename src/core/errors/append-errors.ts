@@ -40,7 +40,7 @@ export class BackpressureError extends MillraceError implements Pressure {
         ? `the publisher buffers ${actual} of ${limit} bytes already`
         : reason === 'lag'
           ? `function "${pressure.function}" is ${actual} events of "${pressure.type}" behind in partition ${pressure.partition}; the limit is ${limit} (millrace limits)`
-          : 'Redis is out of memory and takes no events';
+          : 'Redis is out of memory (OOM) and takes no events: raise its maxmemory, or let retention free memory (millrace limits)';
     super(`${why}. The event was not accepted. Try again in about ${pressure.retryAfterMs} ms`);
     this.reason = reason;
     this.retryAfterMs = pressure.retryAfterMs;

@@ -33,7 +33,7 @@ export interface PublisherSettings {
   readonly deadlineMs: number;
   /**
    * When Redis takes no writes (full disk, too few replicas): `wait` (default) until deadlineMs, or
-   * `reject` at once with Redis' error. Full memory is waited for in both cases.
+   * `reject` at once with Redis' error. Full memory is waited for, unless `whenFull` rejects too.
    */
   readonly whenRefused: 'wait' | 'reject';
   /** CloudEvents source of events that name none. Default `millrace`. */
@@ -87,7 +87,7 @@ export const PUBLISHER_OPTIONS: {
   ),
   whenRefused: oneOfRule(
     ['wait', 'reject'],
-    'when Redis takes no writes (full disk, too few replicas): wait until `deadlineMs`, or reject at once with its error. Full memory is waited for in both cases',
+    'when Redis takes no writes (full disk, too few replicas): wait until `deadlineMs`, or reject at once with its error. Full memory is waited for, unless `whenFull` rejects too',
   ),
   source: SOURCE_OPTION,
 };

@@ -37,6 +37,7 @@ export interface PublisherParts {
 }
 
 /** Returns the conduct of a sending while Redis takes no writes. */
-export function refusedWritesOf({ whenRefused }: PublisherSettings): RefusedWrites {
-  return whenRefused === 'reject' ? 'retry-memory' : 'retry';
+export function refusedWritesOf({ whenRefused, whenFull }: PublisherSettings): RefusedWrites {
+  if (whenRefused === 'wait') return 'retry';
+  return whenFull === 'wait' ? 'retry-memory' : 'throw';
 }
