@@ -189,7 +189,7 @@ t.test(
     )
       .publisher()
       .publish('test.event', data, { id: 'later' });
-    await dispatcher.logged(/the lane starts over from the data in Redis/);
+    await dispatcher.logged(/The lane starts over from the data in Redis/);
     openGate(bed.history, 'slow', 'ok');
     for (const fn of FUNCTIONS)
       t.match(await settled(bed.look, fn, PARTITIONS, 4), { done: 4, dead: 0, retried: 0 }, fn);
