@@ -134,7 +134,7 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
   const { failFast = 'none' } = options;
   const connections = new Connections({ url, log, tls, roundTrips, failFast });
   let watch: SchemaWatch | null = null;
-  const end = async (): Promise<void> => {
+  const close = onlyOnce(async () => {
     await watch?.stop();
     const { first } = connections;
     const unwritten =
@@ -142,9 +142,7 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
     if (unwritten !== null) log('error', `LOSS: ${unwritten}`);
     await connections.close();
     await embedded?.stop();
-  };
-  let closing: Promise<void> | null = null;
-  const close = (): Promise<void> => (closing ??= end());
+  });
 
   try {
     const { connection, server } = await reachServer(connections, options.name, url);
@@ -197,6 +195,12 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
     await close();
     throw error;
   }
+}
+
+/** Every call gets the promise of the first one. */
+function onlyOnce(end: () => Promise<void>): () => Promise<void> {
+  let ending: Promise<void> | null = null;
+  return () => (ending ??= end());
 }
 
 function openTracing(log: Log): Promise<Tracing | null> {
