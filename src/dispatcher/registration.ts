@@ -25,6 +25,8 @@ const LOST = {
     'entries vanished from the stream while they were pending: dead-lettered with the reason "missing"',
   acknowledgement:
     'entries were no longer pending at their acknowledgement: their outcomes were not applied',
+  commit:
+    'the last commit or a record of a lane was gone: the lane started over from the data in Redis',
 } as const;
 
 export class Registration {

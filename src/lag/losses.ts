@@ -15,6 +15,8 @@ import type { Keys } from '../redis/keys.ts';
  *   the reason `missing`.
  * - `acknowledgement`: an entry was no longer pending when its outcome was committed. Its effects
  *   were not applied.
+ * - `commit`: a lane's last commit or one of its records was gone (power loss, failover, deleted
+ *   list). The lane started over from the data in Redis, so events may have run again.
  * - `group`: a consumer group was gone (FLUSHALL, failover, XGROUP DESTROY). It was made again
  *   behind the last commit.
  * - `parked`: events that are counted as parked are in no list, because another program deleted it.
@@ -27,7 +29,15 @@ import type { Keys } from '../redis/keys.ts';
  *   had overwritten a counter, which counts on from 0.
  */
 export type LossKind =
-  'entries' | 'pending' | 'acknowledgement' | 'group' | 'parked' | 'wedged' | 'sequence' | 'counts';
+  | 'entries'
+  | 'pending'
+  | 'acknowledgement'
+  | 'commit'
+  | 'group'
+  | 'parked'
+  | 'wedged'
+  | 'sequence'
+  | 'counts';
 
 export interface Loss {
   readonly kind: LossKind;

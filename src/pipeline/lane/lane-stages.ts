@@ -58,11 +58,14 @@ export interface TurnDone {
   readonly queued: readonly number[];
 }
 
-/** Entries that were missing. */
+/** A loss that a lane has found. */
 export interface LaneLoss {
-  /** Step in which the entries were missing: a new read of pending ones, or the acknowledgement. */
-  readonly kind: 'pending' | 'acknowledgement';
-  /** Entry ids, in order. */
+  /**
+   * `pending` and `acknowledgement`: the step in which entries were missing. `commit`: the lane's
+   * last commit or one of its records is gone.
+   */
+  readonly kind: 'pending' | 'acknowledgement' | 'commit';
+  /** Entry ids, in order. None with `commit`. */
   readonly entryIds: readonly string[];
 }
 
@@ -79,7 +82,7 @@ export interface RunWith {
 
 /** Neighbours of a lane: the parts that it tells or asks outside its own turns. */
 export interface LaneNeighbours {
-  /** Told, best effort, of entries that were found missing. */
+  /** Told, best effort, of losses. */
   readonly lost: (loss: LaneLoss) => void;
   /**
    * Says whether the partition's outbox is full, so that no event may be emitted to other

@@ -69,6 +69,7 @@ export class Recovery {
       'LOSS: Redis no longer has the last commit or a record of a lane (power loss, failover, deleted list). The lane starts over from the data in Redis',
       {},
     );
+    this.#lane.stages.lost({ kind: 'commit', entryIds: [] });
     this.#lane.bell.ring();
   }
 

@@ -3,7 +3,7 @@ import t from 'tap';
 import type { CrashSearch } from '../../../src/pipeline/ownership/crash-search.ts';
 import type { InFlight } from '../../../src/pipeline/lane/in-flight.ts';
 import { LaneContext } from '../../../src/pipeline/lane/lane-context.ts';
-import type { LaneStages } from '../../../src/pipeline/lane/lane-stages.ts';
+import type { LaneLoss, LaneStages } from '../../../src/pipeline/lane/lane-stages.ts';
 import { Recovery } from '../../../src/pipeline/lane/recovery.ts';
 import { specOf } from '../bare-lane.ts';
 
@@ -15,6 +15,8 @@ interface Bed {
   /** Steps since the last look, in order. */
   readonly taken: () => Step[];
   readonly logged: string[];
+  /** Kinds of losses that were noted. */
+  readonly lost: string[];
 }
 
 interface Answers {
@@ -27,6 +29,7 @@ interface Answers {
 const openBed = (answers: Answers = {}): Bed => {
   const steps: Step[] = [];
   const logged: string[] = [];
+  const lost: string[] = [];
   const step = <T>(name: Step, answer: () => T): Promise<T> => {
     steps.push(name);
     return new Promise((resolve) => resolve(answer()));
@@ -36,6 +39,7 @@ const openBed = (answers: Answers = {}): Bed => {
     beginSearch: () => step('search', answers.beginSearch ?? (() => null)),
     releaseRunning: () => step('release', answers.releaseRunning ?? (() => 0)),
     listParked: () => step('count', answers.listParked ?? (() => new Map<string, number>())),
+    lost: ({ kind }: LaneLoss) => void lost.push(kind),
     log: (_level: string, message: string) => void logged.push(message),
   } as unknown as LaneStages;
   const lane = new LaneContext(
@@ -53,7 +57,7 @@ const openBed = (answers: Answers = {}): Bed => {
     },
     stages,
   );
-  return { recovery: new Recovery(lane), lane, taken: () => steps.splice(0), logged };
+  return { recovery: new Recovery(lane), lane, taken: () => steps.splice(0), logged, lost };
 };
 
 const openRecovered = async (answers: Answers = {}): Promise<Bed> => {
@@ -153,7 +157,7 @@ t.test('after a failed turn the parked events are counted again, once', async (t
 });
 
 t.test('Redis went back: handlers are waited for, rows are void, all is asked anew', async (t) => {
-  const { recovery, lane, taken, logged } = await openRecovered();
+  const { recovery, lane, taken, logged, lost } = await openRecovered();
   lane.turnIds.committed = '7.3';
   let end = (): void => {};
   const ended = new Promise<never>((resolve) => (end = resolve as () => void));
@@ -161,6 +165,7 @@ t.test('Redis went back: handlers are waited for, rows are void, all is asked an
   recovery.goBack();
   recovery.goBack();
   t.match(logged, [/^LOSS: /], 'told once');
+  t.strictSame(lost, ['commit'], 'and in the ledger');
   const recovered = recovery.recover();
   await new Promise(setImmediate);
   t.strictSame(taken(), [], 'not before the handler has ended');
