@@ -11,7 +11,7 @@ import { INSPECT, shown } from './core/shown.ts';
 import { openDeployment, shownDeployment, warnOfServer, type Deployment } from './deployment.ts';
 import { withoutToldCauses, type Log } from './core/log.ts';
 import { Dispatcher } from './dispatcher.ts';
-import { EndedDispatchers } from './dispatcher/ended-dispatchers.ts';
+import { EndedDispatchers } from './metrics/ended-dispatchers.ts';
 import { DISPATCHER_OPTIONS, type DispatcherOptions } from './dispatcher/dispatcher-options.ts';
 import { noteLoss } from './lag/losses.ts';
 import { partOf } from './lag/rates.ts';

@@ -8,7 +8,7 @@ import { RedisReplyError } from '../core/errors/server-errors.ts';
 import { readPartition } from '../redis/counters.ts';
 import { expectedType } from '../redis/key-types.ts';
 import type { Keys } from '../redis/keys.ts';
-import type { RedisSource } from '../redis/source.ts';
+import { partitionsOf, type RedisSource } from '../redis/source.ts';
 import { grouping, unknown, type Diagnosis } from './diagnosis.ts';
 import { OF_KEY, type RedisCli } from './redis-cli.ts';
 import { sampleKeys } from './sample-keys.ts';
@@ -38,7 +38,7 @@ export async function readKeys(source: RedisSource): Promise<KeyFacts> {
   };
   const silent = new Map<number, string>();
   const each = async (work: (partition: number) => Promise<void>): Promise<void> => {
-    const all = Array.from({ length: source.partitions }, async (_, partition) => {
+    const all = partitionsOf(source).map(async (partition) => {
       if (silent.has(partition)) return;
       try {
         await work(partition);
@@ -71,10 +71,16 @@ export async function readKeys(source: RedisSource): Promise<KeyFacts> {
     await Promise.all(page.filter((key) => expectedType(key) !== null).map(ask));
   const leftOut = new Set(silent.keys());
   for (const key of damaged.keys()) {
-    const partition = /:\{(\d+)\}:/.exec(key)?.[1];
-    if (partition !== undefined) leftOut.add(Number(partition));
+    const partition = partitionIn(key);
+    if (partition !== null) leftOut.add(partition);
   }
   return { damaged: [...damaged.values()], silent, leftOut };
+}
+
+/** Returns the partition that a key belongs to. Null: the key belongs to the deployment. */
+function partitionIn(key: string): number | null {
+  const partition = /:\{(\d+)\}:/.exec(key)?.[1];
+  return partition === undefined ? null : Number(partition);
 }
 
 /** Null: the key has its type, or does not exist. */
@@ -84,6 +90,29 @@ async function damageOf({ connection }: RedisSource, key: string): Promise<Damag
   return wanted === null || found === 'none' || found === wanted ? null : { key, found, wanted };
 }
 
+/** Methods of Keys, by what they take; and the parts that two of them have. */
+const OF_PARTITION = [
+  'clock',
+  'scheduled',
+  'scheduledEvents',
+  'outbox',
+  'relayed',
+  'losses',
+  'trial',
+] as const;
+const OF_FUNCTION = ['due', 'held', 'arrived', 'setupFailure', 'dead', 'lease', 'helpers'] as const;
+const OF_REGISTRY = [
+  'meta',
+  'ids',
+  'fingerprints',
+  'texts',
+  'subjects',
+  'levels',
+  'uses',
+  'references',
+] as const;
+const OF_ALERTS = ['lease', 'state', 'silences'] as const;
+
 function namedKeys(
   keys: Keys,
   partition: number,
@@ -92,18 +121,14 @@ function namedKeys(
 ): string[] {
   const p = partition;
   return [
-    ...['clock', 'scheduled', 'scheduledEvents', 'outbox', 'relayed', 'losses', 'trial'].map(
-      (name) => keys[name as 'clock'](p),
-    ),
+    ...OF_PARTITION.map((name) => keys[name](p)),
     ...[...types].flatMap((type) => [
       keys.events(p, type),
       keys.publishedIds(p, type, 0),
       keys.publishedIds(p, type, 1),
     ]),
     ...[...functions].flatMap((fn) => [
-      ...['due', 'held', 'arrived', 'setupFailure', 'dead', 'lease', 'helpers'].map((name) =>
-        keys[name as 'due'](p, fn),
-      ),
+      ...OF_FUNCTION.map((name) => keys[name](p, fn)),
       keys.settledIds(p, fn, 0),
       keys.settledIds(p, fn, 1),
     ]),
@@ -111,11 +136,10 @@ function namedKeys(
 }
 
 function globalKeys(keys: Keys, functions: ReadonlySet<string>): string[] {
-  const parts = ['meta', 'ids', 'fingerprints', 'texts', 'subjects', 'levels', 'uses'] as const;
   return [
     ...[keys.settings(), keys.limits(), keys.views(), keys.audit()],
-    ...[...parts, 'references' as const].map((part) => keys.registry(part)),
-    ...(['lease', 'state', 'silences'] as const).map((part) => keys.alerts(part)),
+    ...OF_REGISTRY.map((part) => keys.registry(part)),
+    ...OF_ALERTS.map((part) => keys.alerts(part)),
     ...[...functions].map((fn) => keys.members(fn)),
   ];
 }
@@ -153,7 +177,7 @@ export function judgeDamagedKey(
   nowMs: number,
   cli: RedisCli | null,
 ): Diagnosis {
-  const partition = /:\{(\d+)\}:/.exec(key)?.[1];
+  const partition = partitionIn(key);
   // The new name has the slot of the old one, and is no name of the deployment.
   const safe = `damaged:${nowMs}:${/\{[^}]+\}/.test(key) ? key : `{${key}}`}`;
   return {
@@ -161,7 +185,7 @@ export function judgeDamagedKey(
     severity: 'error',
     about: key,
     problem: `Another program has written the key: work that needs it stops`,
-    evidence: `a ${found} in the place of a ${wanted}${partition === undefined ? '' : `; partition ${partition} is missing in the other findings`}`,
+    evidence: `a ${found} in the place of a ${wanted}${partition === null ? '' : `; partition ${partition} is missing in the other findings`}`,
     cure: key.endsWith(':registry:settings')
       ? 'Rename the key, and start processes with the same MILLRACE_PARTITIONS as before'
       : 'Rename the key: work then goes on without its content. Where the true key was kept under another name, rename that one back',

@@ -6,7 +6,7 @@ import { compareEntryIds, entryIdTime } from '../core/position.ts';
 import { cut } from '../core/well-formed.ts';
 import { formatLetterId, getDeadLetter } from '../pipeline/dead/dead-letters.ts';
 import { readPartition, type RegisteredFunction } from '../redis/counters.ts';
-import type { RedisSource } from '../redis/source.ts';
+import { partitionsOf, type RedisSource } from '../redis/source.ts';
 import { walkBatch } from '../wire/batch-reader.ts';
 import { countEntry, entryFields } from '../wire/count-entry.ts';
 import type { EventHeader } from '../wire/event-header.ts';
@@ -52,7 +52,7 @@ export async function explainOldest(
  */
 export async function explainNewestLetter(source: RedisSource, fn: string): Promise<string | null> {
   const newest = await Promise.all(
-    Array.from({ length: source.partitions }, async (_, partition) => {
+    partitionsOf(source).map(async (partition) => {
       const [last] = (await source.connection.command(
         'XREVRANGE',
         source.keys.dead(partition, fn),

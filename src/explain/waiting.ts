@@ -3,7 +3,7 @@
  * partition. Reads only, in bounded pages.
  */
 import { partitionOf } from '../core/partition.ts';
-import type { RedisSource } from '../redis/source.ts';
+import { partitionsOf, type RedisSource } from '../redis/source.ts';
 import { lettersOf } from '../pipeline/dead/dead-letters.ts';
 import { RECORD_STORES } from '../pipeline/dead/set-record-aside.ts';
 import { readOutboxEntry } from '../outbox/outbox-entry.ts';
@@ -23,7 +23,7 @@ export async function waitingEvents(
   limit: number,
   unseen: Unseen,
 ): Promise<WaitingEvent[]> {
-  const all = Array.from({ length: source.partitions }, (_, partition) => partition);
+  const all = partitionsOf(source);
   const targets = 'subject' in query ? [partitionOf(query.subject, source.partitions)] : all;
   const scheduled = await Promise.all(
     targets.map((partition) => scheduledIn(source, query, partition, unseen)),

@@ -7,6 +7,7 @@ import { MillraceError } from '../core/errors/millrace-error.ts';
 import { cut } from '../core/well-formed.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
+import { partitionsOf, type RedisSource } from '../redis/source.ts';
 
 /**
  * - `entries`: entries vanished from a stream although retention did not take them (XDEL, XTRIM, a
@@ -104,13 +105,9 @@ export async function noteLoss(
  * Lists the losses of all partitions, the oldest first.
  * @throws UnknownOutcomeError, RedisReplyError
  */
-export async function readLosses(source: {
-  readonly connection: RedisConnection;
-  readonly keys: Keys;
-  readonly partitions: number;
-}): Promise<RecordedLoss[]> {
+export async function readLosses(source: RedisSource): Promise<RecordedLoss[]> {
   const all = await Promise.all(
-    Array.from({ length: source.partitions }, async (_, partition) => {
+    partitionsOf(source).map(async (partition) => {
       const entries = (await source.connection.command(
         'XRANGE',
         source.keys.losses(partition),

@@ -1,7 +1,7 @@
 /** A process that opens and closes parts for years keeps nothing of them but their counts. */
 import t from 'tap';
 import { ANSWER_SECONDS, Distribution } from '../../src/core/distribution.ts';
-import { EndedDispatchers } from '../../src/dispatcher/ended-dispatchers.ts';
+import { EndedDispatchers } from '../../src/metrics/ended-dispatchers.ts';
 import type { HealthReport } from '../../src/dispatcher/health.ts';
 import { connect } from '../../src/millrace.ts';
 import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';

@@ -19,9 +19,9 @@ const RUN_GRACE_MS = 5000;
 
 export class LaneProgress {
   doing: Doing = 'idle';
-  /** Turns that failed in a row. */
-  failures = 0;
   readonly #timeoutMs: number;
+  #failures = 0;
+  /** The last failure. Null: no turn has failed since one passed. */
   #failure: { readonly error: Error; readonly atMs: number } | null = null;
   #lastMs = monotonicMs();
   #cells: { readonly cells: ProgressCells; readonly events: number } | null = null;
@@ -32,15 +32,26 @@ export class LaneProgress {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Error of the last turn. Null: it has not failed. */
-  get failure(): Error | null {
-    return this.failures === 0 ? null : (this.#failure?.error ?? null);
+  /** Turns that failed in a row. */
+  get failures(): number {
+    return this.#failures;
   }
 
-  /** A turn has failed. The caller counts it. */
+  /** Error of the last turn. Null: it has not failed. */
+  get failure(): Error | null {
+    return this.#failure?.error ?? null;
+  }
+
   failed(error: Error): void {
     this.doing = 'failing';
+    this.#failures++;
     this.#failure = { error, atMs: monotonicMs() };
+  }
+
+  /** A turn has not failed. */
+  passed(): void {
+    this.#failures = 0;
+    this.#failure = null;
   }
 
   /** A turn has ended, or there is nothing to do. */
@@ -53,7 +64,7 @@ export class LaneProgress {
    * for ever.
    */
   gotOn(): void {
-    if (this.failures === 0) this.made();
+    if (this.#failure === null) this.made();
   }
 
   running(): void {
@@ -93,10 +104,10 @@ export class LaneProgress {
     others: { readonly progressMs: number; readonly timeoutMs: number },
   ): string | null {
     const lastMs = this.last();
-    const failure = this.failures > 0 ? this.#failure : null;
+    const failure = this.#failure;
     const stayed = failure !== null && failure.atMs - lastMs > quietMs;
     const queued = this.doing === 'running' && this.#count().started === 0;
-    const waits = this.failures === 0 && (queued || this.doing === 'waiting for a free slot');
+    const waits = failure === null && (queued || this.doing === 'waiting for a free slot');
     const allowedMs = stayed
       ? quietMs
       : quietMs +

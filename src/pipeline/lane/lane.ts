@@ -183,7 +183,7 @@ export class Lane implements Bell, KeptLane {
     await this.#commits.commitEnded();
     if (stopping.signal.aborted) return;
     await this.#oneTurn();
-    progress.failures = 0;
+    progress.passed();
   }
 
   async #oneTurn(): Promise<void> {
@@ -209,7 +209,7 @@ export class Lane implements Bell, KeptLane {
     state.enter('failing');
     progress.failed(error);
     this.#recovery.rereadPending();
-    const delayMs = Math.min(BACKOFF_MS.max, BACKOFF_MS.min * 2 ** progress.failures++);
+    const delayMs = Math.min(BACKOFF_MS.max, BACKOFF_MS.min * 2 ** (progress.failures - 1));
     const passes = error instanceof MillraceError && error.retryable;
     const level = passes && progress.failures < PASSING_FAILURES ? 'warn' : 'error';
     this.#lane.stages.turnFailed({ level, error, delayMs });

@@ -3,26 +3,10 @@
  * counters must never fall. A dispatcher that has stopped itself keeps health red.
  */
 import { ANSWER_SECONDS, Distribution } from '../core/distribution.ts';
-import type { FunctionInfo } from '../pipeline/run/describe-functions.ts';
-import type { HealthReport } from './health.ts';
-
-/** The part of a dispatcher that metrics tell of. */
-interface Counted {
-  readonly functions: readonly FunctionInfo[];
-  readonly lanesOwned: number;
-  readonly threads: number;
-  readonly busyThreads: number;
-  readonly queuedBatches: number;
-  readonly threadDeaths: number;
-  readonly uncaughtErrors: number;
-  readonly leaseLosses: number;
-  readonly repeats: number;
-  readonly schemaWaits: Distribution;
-  health(): HealthReport;
-}
+import type { Watched } from './process-metrics.ts';
 
 /** A dispatcher that was told to stop is no trouble. */
-const QUIET: HealthReport = {
+const QUIET: ReturnType<Watched['health']> = {
   ok: true,
   ready: false,
   live: true,
@@ -35,16 +19,16 @@ const QUIET: HealthReport = {
 };
 
 export class EndedDispatchers {
-  #sum: Counted | null = null;
+  #sum: Watched | null = null;
 
   /** The sum of all, as one dispatcher. Empty: none has ended. */
-  get all(): readonly Counted[] {
+  get all(): readonly Watched[] {
     return this.#sum === null ? [] : [this.#sum];
   }
 
-  add(dispatcher: Counted & { readonly isFailed: boolean }): void {
+  add(dispatcher: Watched & { readonly isFailed: boolean }): void {
     const both = [dispatcher, ...this.all];
-    const sum = (of: (one: Counted) => number): number =>
+    const sum = (of: (one: Watched) => number): number =>
       both.reduce((total, one) => total + of(one), 0);
     this.#sum = {
       functions: [],
