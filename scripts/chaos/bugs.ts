@@ -8,7 +8,7 @@ import type { CommitPlan } from '../../src/pipeline/commit/commit-plan.ts';
 import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
 import type { BatchResult } from '../../src/pipeline/run/batch-result.ts';
 import { walkBatch } from '../../src/wire/batch-reader.ts';
-import { COMMIT_ARGS, entriesAt, type LaneName } from './recorder.ts';
+import { COMMIT_ARGS, plannedEntries, type LaneName } from './recorder.ts';
 
 export const BUGS = [
   'acknowledge before running',
@@ -217,10 +217,14 @@ function withoutLast(entry: StreamEntry): StreamEntry {
 }
 
 function countOneMore(plan: CommitPlan, entry: number): CommitPlan {
-  const args = [...plan.args];
-  const at = entriesAt(plan) + 3 * entry + 2;
-  args[at] = Number(args[at]) + 1;
-  return { ...plan, args };
+  const { from, to, entries } = plannedEntries(plan);
+  const runs = entries.flatMap(([stream, id, done], i) => [
+    stream,
+    i === entry ? done + 1 : done,
+    1,
+    id,
+  ]);
+  return { ...plan, args: [...plan.args.slice(0, from), ...runs, ...plan.args.slice(to)] };
 }
 
 /** Exchanges two entries of different flushes that hold events of one subject. */

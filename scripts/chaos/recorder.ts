@@ -26,33 +26,37 @@ export const COMMIT_ARGS = {
   first: 16,
 } as const;
 
-/** Returns the index of the first triple of entries in the plan's arguments. */
-export function entriesAt({ args }: Pick<CommitPlan, 'args'>): number {
-  return (
-    COMMIT_ARGS.first +
-    [
-      COMMIT_ARGS.types,
-      COMMIT_ARGS.units,
-      COMMIT_ARGS.emittedTypes,
-      COMMIT_ARGS.emittedBlocks,
-    ].reduce((sum, at) => sum + Number(args[at]), 0)
-  );
+/** Entries among the arguments of a plan. */
+export interface PlannedEntries {
+  /** Index of their first argument, and of the one behind their last. */
+  readonly from: number;
+  readonly to: number;
+  /** Number of the stream, from 1; entry id; events done. */
+  readonly entries: readonly (readonly [number, string, number])[];
+}
+
+/** Reads the runs of entries: see the header of commit.lua. */
+export function plannedEntries({ args }: Pick<CommitPlan, 'args'>): PlannedEntries {
+  const number = (at: number): number => Number(args[at]);
+  const { types, units, emittedTypes, emittedBlocks, first } = COMMIT_ARGS;
+  const from = first + number(types) + number(units) + number(emittedTypes) + number(emittedBlocks);
+  const entries: [number, string, number][] = [];
+  let at = from;
+  while (entries.length < number(COMMIT_ARGS.entries)) {
+    const end = at + 3 + number(at + 2);
+    for (let i = at + 3; i < end; i++) entries.push([number(at), String(args[i]), number(at + 1)]);
+    at = end;
+  }
+  return { from, to: at, entries };
 }
 
 function entriesOf(plan: CommitPlan): [string, string, number][] {
-  const { args } = plan;
-  const out: [string, string, number][] = [];
   const skipped = skippedOf(plan);
-  let at = entriesAt(plan);
-  const entries = Number(args[COMMIT_ARGS.entries]);
-  for (let entry = 1; entry <= entries; entry++, at += 3) {
-    out.push([
-      String(args[COMMIT_ARGS.first + Number(args[at]) - 1]),
-      String(args[at + 1]),
-      Number(args[at + 2]) - (skipped.get(entry) ?? 0),
-    ]);
-  }
-  return out;
+  return plannedEntries(plan).entries.map(([stream, id, done], i) => [
+    String(plan.args[COMMIT_ARGS.first + stream - 1]),
+    id,
+    done - (skipped.get(i + 1) ?? 0),
+  ]);
 }
 
 /**

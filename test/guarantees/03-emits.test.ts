@@ -162,6 +162,24 @@ t.test('emitted events', async (t) => {
     await end(t, [zombie, heir]);
   });
 
+  await t.test('Redis refuses acknowledgements for a while', async (t) => {
+    const dispatcher = await startDispatcher(t, options);
+    await look.acl('SETUSER', 'default', '-xack');
+    await look.acl('LOG', 'RESET');
+    const written = async (): Promise<number> =>
+      Number(/cmdstat_xadd:calls=(\d+)/.exec(await look.info('commandstats'))?.[1] ?? 0);
+    await bed.begin('refused', 40, 700);
+    const before = await written();
+    await until('commits were refused several times', async () => {
+      const entries = (await look.acl('LOG')) as unknown[][];
+      return entries.some((entry) => entry.includes('xack') && Number(entry[1]) >= 5);
+    });
+    t.equal(await written(), before, 'nothing was emitted by a commit that failed');
+    await look.acl('SETUSER', 'default', '+xack');
+    await bed.check(t);
+    await end(t, [dispatcher]);
+  });
+
   await t.test('what waits for its time outlives Redis and the dispatcher', async (t) => {
     const first = await startDispatcher(t, options);
     const later = inventLater();

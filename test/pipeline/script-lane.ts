@@ -136,6 +136,18 @@ export async function callCommit(lane: ScriptLane, call: CommitCall): Promise<un
   return reply as unknown[];
 }
 
+/** Entries of one stream and one number of events done, as commit.lua reads them. */
+function inRuns(entries: readonly (readonly [number, string, number])[]): (string | number)[] {
+  const args: (string | number)[] = [];
+  for (let from = 0, to; from < entries.length; from = to) {
+    const [stream, , done] = entries[from] as (typeof entries)[number];
+    to = entries.findIndex((one, i) => i > from && (one[0] !== stream || one[2] !== done));
+    if (to < 0) to = entries.length;
+    args.push(stream, done, to - from, ...entries.slice(from, to).map(([, id]) => id));
+  }
+  return args;
+}
+
 /** The call's keys and arguments. */
 export function commitPlan(
   { fn, lease }: ScriptLane,
@@ -161,7 +173,7 @@ export function commitPlan(
     '',
     ...TYPES,
     ...units,
-    ...entries.flat(),
+    ...inRuns(entries),
     ...parked.flat(),
   ];
   for (const [entry, type, events, fields, holds = 0] of dead)

@@ -45,7 +45,8 @@
 -- - units, in the order of the lists
 -- - emitted types
 -- - blocks of emitted events, see src/core/emitted.ts
--- - entries: {number of the stream, from 1; entry id; events done}
+-- - entries, in runs: {number of the stream, from 1; events done of each entry; number of entries;
+--   their ids}
 -- - parked events: {unit, from 1; entry, from 1; delay; ParkedEvent bytes}
 -- - dead letters: {entry, from 1, or 0 (a retry); type; events; unit that it holds, from 1, or 0;
 --   number of fields; field, value, ...}. The type may be one that is no longer consumed
@@ -156,11 +157,15 @@ end
 -- An index whose key is of another type is left out, and the reply names it.
 local blocks, noIndex, unwritten = {}, {}, {}
 if effectCount > 0 or emittedCount > 0 or (parkCount > 0 and typeCount > 1) then
-  local gone, several = {}, false
-  for i = 1, entryCount do
-    local stream, id = ARGV[read + 3 * i - 2], ARGV[read + 3 * i - 1]
+  local gone, several, checked, at = {}, false, 0, read
+  while checked < entryCount do
+    local stream, size = ARGV[at + 1], tonumber(ARGV[at + 3])
     several = several or stream ~= ARGV[read + 1]
-    if not pending(KEYS[6 + tonumber(stream)], id) then gone[#gone + 1] = id end
+    local key = KEYS[6 + tonumber(stream)]
+    for i = at + 4, at + 3 + size do
+      if not pending(key, ARGV[i]) then gone[#gone + 1] = ARGV[i] end
+    end
+    checked, at = checked + size, at + 3 + size
   end
   if #gone > 0 and (effectCount > 0 or emittedCount > 0 or several) then
     return {'refused', gone}
@@ -219,6 +224,8 @@ end
 -- Step: emit. It comes early, so that it can be taken back where a stream refuses an event.
 local outbox = ''
 if emittedCount > 0 then
+  -- Where the user may not acknowledge, the call fails here, before anything is emitted.
+  if typeCount > 0 then redis.call('XACK', KEYS[7], fn, '0-0') end
   local k, streams, packed = tonumber(ARGV[15]) + 4, {}, {}
   for i = 1, emittedTypeCount do streams[ARGV[emitted + i]] = KEYS[k + i] end
   for i = 1, emittedCount do packed[i] = ARGV[emitted + emittedTypeCount + i] end
@@ -235,19 +242,26 @@ if emittedCount > 0 then
 end
 
 -- Step: acknowledge.
-local missing, acked, entryType, at = {}, {}, {}, {}
-for i = 1, entryCount do
-  local t, id, done = tonumber(ARGV[read + 1]), ARGV[read + 2], tonumber(ARGV[read + 3])
-  entryType[i] = types[t]
-  if (owner == '' or pending(KEYS[6 + t], id)) and redis.call('XACK', KEYS[6 + t], fn, id) == 1 then
-    acked[i] = id
-    -- A lost group is created anew at this id, and so before every event without an outcome.
-    at[types[t]] = id
-    if done > 0 then count('done', types[t], done) end
-  else
-    missing[#missing + 1] = id
+local missing, acked, entryType, at, entry = {}, {}, {}, {}, 0
+while entry < entryCount do
+  local t, done, size = tonumber(ARGV[read + 1]), tonumber(ARGV[read + 2]), tonumber(ARGV[read + 3])
+  local key, settled = KEYS[6 + t], 0
+  for i = read + 4, read + 3 + size do
+    local id = ARGV[i]
+    entry = entry + 1
+    entryType[entry] = types[t]
+    -- One by one: the reply to several does not say which of them were pending.
+    if (owner == '' or pending(key, id)) and redis.call('XACK', key, fn, id) == 1 then
+      acked[entry] = id
+      -- A lost group is created anew at this id, and so before every event without an outcome.
+      at[types[t]] = id
+      settled = settled + 1
+    else
+      missing[#missing + 1] = id
+    end
   end
-  read = read + 3
+  if settled * done > 0 then count('done', types[t], settled * done) end
+  read = read + 3 + size
 end
 redis.call('HSET', KEYS[2], turnField, turn)
 

@@ -143,15 +143,24 @@ function keysOf(
   return { keys, emittedFrom };
 }
 
-/** Appends stream, id and number of events done of each entry. */
+/** Appends the entries in runs of one stream and one number of events done. */
 function appendEntries(args: Arg[], draft: CommitDraft): void {
   const { entries } = draft.batch;
   const notDone = allDone(draft.result) ? null : notDoneOf(draft);
+  let stream = -1;
+  let doneEach = -1;
+  let sizeAt = 0;
   for (let i = 0; i < entries.length; i++) {
     const { type, id, count } = entries[i] as StreamEntry;
     const done = notDone === null ? count : count - (notDone[i] as number);
     draft.done += done;
-    args.push(type + 1, id, done);
+    if (type !== stream || done !== doneEach) {
+      stream = type;
+      doneEach = done;
+      sizeAt = args.push(type + 1, done, 0) - 1;
+    }
+    args[sizeAt] = (args[sizeAt] as number) + 1;
+    args.push(id);
   }
 }
 

@@ -49,18 +49,24 @@ end
 -- Bytes of a body from which on it is large.
 local LARGE = 512
 
--- Per stream: its packed entries, its large bodies (from 2 on), its number of entries, and their
--- places by id.
-local packed, bodies, sizes, places, streamOf = {}, {}, {}, {}, {}
+-- Per stream: pieces of its packed entries, their number, its large bodies (from 2 on), its number
+-- of entries, their places by id.
+local packed, filled, bodies, sizes, places, streamOf = {}, {}, {}, {}, {}, {}
 for s = 1, #KEYS - firstStream do
-  packed[s], bodies[s], sizes[s], places[s] = {}, {''}, 0, {}
+  packed[s], filled[s], bodies[s], sizes[s], places[s] = {}, 0, {''}, 0, {}
   streamOf[KEYS[firstStream + s]] = s
 end
 
+-- Heads of entries that have only an id and a small body: by the two lengths. Such entries are one
+-- event each and many, and their heads are alike.
+local heads = {}
+
 local function pack(s, entry)
-  local pieces, id, fields = packed[s], entry[1], entry[2]
+  local pieces, at, id, fields = packed[s], filled[s], entry[1], entry[2]
   if not fields then
-    pieces[#pieces + 1] = struct.pack('<BBHHI4', 1, #id, 0, 0, 0) .. id
+    pieces[at + 1] = struct.pack('<BBHHI4', 1, #id, 0, 0, 0)
+    pieces[at + 2] = id
+    filled[s] = at + 2
     return
   end
   local b, n, c = '', '', ''
@@ -73,14 +79,41 @@ local function pack(s, entry)
   -- A foreign field may have any length. Neither a count nor a checksum is so long.
   if #n > 65535 then n = string.sub(n, 1, 65535) end
   if #c > 65535 then c = string.sub(c, 1, 65535) end
-  local flags = #b >= LARGE and 2 or 0
-  pieces[#pieces + 1] = struct.pack('<BBHHI4', flags, #id, #n, #c, #b) .. id .. n .. c
-  if flags == 2 then bodies[s][#bodies[s] + 1] = b
-  elseif b ~= '' then pieces[#pieces + 1] = b end
+  local large = #b >= LARGE
+  if large or n ~= '' or c ~= '' then
+    pieces[at + 1] = struct.pack('<BBHHI4', large and 2 or 0, #id, #n, #c, #b)
+    pieces[at + 2] = id
+    pieces[at + 3] = n
+    pieces[at + 4] = c
+    at = at + 4
+  else
+    local lengths = #b * 256 + #id
+    local head = heads[lengths]
+    if not head then
+      head = struct.pack('<BBHHI4', 0, #id, 0, 0, #b)
+      heads[lengths] = head
+    end
+    pieces[at + 1] = head
+    pieces[at + 2] = id
+    at = at + 2
+  end
+  if large then bodies[s][#bodies[s] + 1] = b
+  else
+    at = at + 1
+    pieces[at] = b
+  end
+  filled[s] = at
+end
+
+-- Packs the entries of the only lane: none is packed yet. Returns their places.
+local function placesOfAll(s, entries)
+  for i = 1, #entries do pack(s, entries[i]) end
+  return #entries > 0 and {0, #entries} or {}
 end
 
 -- Packs what is not packed yet. Returns the places of the entries: {from, count, from, count, ...}.
 local function placesOf(s, entries)
+  if laneCount == 1 then return placesOfAll(s, entries) end
   local known, size = places[s], sizes[s]
   local runs, last = {}, nil
   for _, entry in ipairs(entries) do
@@ -126,7 +159,10 @@ local function takeFor(keys, who, limit, count, wanted)
   end
   local found = redis.pcall(unpack(command))
   if not found then return reply end
-  if found.err then return {'nogroup', found.err} end
+  if found.err then
+    if string.find(found.err, '^NOGROUP') then return {'nogroup', found.err} end
+    error(found)
+  end
   for _, stream in ipairs(found) do
     local s = streamOf[stream[1]]
     reply[mine[s]] = placesOf(s, stream[2])

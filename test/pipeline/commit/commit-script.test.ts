@@ -270,3 +270,18 @@ t.test('works when the server is out of memory', async (t) => {
   t.equal(await look.llen(keys.parked(0, FN, 'u')), 1);
   t.equal(await look.xlen(keys.dead(0, FN)), 1);
 });
+
+t.test('entries in runs: one that is missing costs only itself', async (t) => {
+  const lane = await openScriptLane(t);
+  const { look } = lane;
+  const ids = ['1-0', '2-0', '3-0', '4-0', '5-0'];
+  for (const id of ids) await add(look, 'a', id);
+  await callTake(lane);
+  await look.xack(keys.events(0, 'a'), FN, '3-0');
+  const [kind, , , missing] = await callCommit(lane, {
+    entries: ids.map((id, i) => [1, id, i === 4 ? 7 : 1]),
+  });
+  t.equal(kind, 'ok');
+  t.strictSame(missing, ['3-0']);
+  t.match(await look.hgetall(keys.counters(0)), { 'done:f:a': '10', 'at:f:a': /5-0$/ });
+});

@@ -51,3 +51,15 @@ t.test('with a stale lease nothing is handed out; a lost group is told', async (
   await look.xgroup('DESTROY', keys.events(0, 'b'), FN);
   t.match(await callTake(lane), ['nogroup', /NOGROUP/]);
 });
+
+t.test('a read that Redis refuses is no lost group', async (t) => {
+  const lane = await openScriptLane(t);
+  const { look } = lane;
+  await add(look, 'a', '1-0');
+  await look.acl('SETUSER', 'default', '-xreadgroup');
+  await t.rejects(callTake(lane), { message: /xreadgroup|can't run this command/i });
+  await look.acl('SETUSER', 'default', '+xreadgroup');
+  t.match(await callTake(lane), ['ok']);
+  await look.xgroup('DESTROY', keys.events(0, 'a'), FN);
+  t.match(await callTake(lane), ['nogroup', /^NOGROUP/]);
+});
