@@ -24,6 +24,11 @@ export interface Allowed {
    * unknown ids are no ghosts.
    */
   foreign: boolean;
+  /**
+   * Whether the server's clock went back: a retry may be due later than any retry of its function,
+   * so the sweep sets the subject free.
+   */
+  clockGoesBack: boolean;
 }
 
 export function nothingAllowed(): Allowed {
@@ -34,5 +39,6 @@ export function nothingAllowed(): Allowed {
     runsAgain: false,
     replayed: new Set(),
     foreign: false,
+    clockGoesBack: false,
   };
 }

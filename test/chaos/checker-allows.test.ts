@@ -241,3 +241,14 @@ t.test('what a fault explains of emitted events is let pass', (t) => {
   );
   t.end();
 });
+
+t.test('a clock that goes back explains late retries, and no other repair', (t) => {
+  const late = 'wedged, partition 3: a parked subject had no reason to wait (late): s1';
+  const other = 'wedged, partition 3: a parked subject had no reason to wait (unscheduled): s1';
+  const judge = (clockGoesBack: boolean, repairs: string[]): Rule[] =>
+    rulesOf({ ...end({ repairs }), allowed: { ...GOOD.allowed, clockGoesBack } });
+  t.strictSame(judge(true, [late]), []);
+  t.strictSame(judge(true, [late, other]), ['repair']);
+  t.strictSame(judge(false, [late]), ['repair']);
+  t.end();
+});

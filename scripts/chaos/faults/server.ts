@@ -121,6 +121,7 @@ export const serverFaults: readonly Fault[] = [
     async inject(context) {
       const { serverClock, random, dispatchers, spawn, pause, note } = context;
       if (!serverClock) throw new Error('this fault needs the clock of its server');
+      context.allowed.clockGoesBack = true;
       const look: Redis = server(context).client();
       let aheadMs = 0;
       let mostMs = 0;
