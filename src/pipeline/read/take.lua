@@ -105,15 +105,13 @@ local function pack(s, entry)
   filled[s] = at
 end
 
--- Packs the entries of the only lane: none is packed yet. Returns their places.
-local function placesOfAll(s, entries)
-  for i = 1, #entries do pack(s, entries[i]) end
-  return #entries > 0 and {0, #entries} or {}
-end
-
 -- Packs what is not packed yet. Returns the places of the entries: {from, count, from, count, ...}.
 local function placesOf(s, entries)
-  if laneCount == 1 then return placesOfAll(s, entries) end
+  if laneCount == 1 then
+    -- Nobody else has read them.
+    for i = 1, #entries do pack(s, entries[i]) end
+    return {0, #entries}
+  end
   local known, size = places[s], sizes[s]
   local runs, last = {}, nil
   for _, entry in ipairs(entries) do
