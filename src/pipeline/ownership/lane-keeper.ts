@@ -43,6 +43,9 @@ import { announceMember, removeMember } from './members.ts';
 /** Time after which the log is told again of the same failure, ms. */
 const REPEAT_MS = 60_000;
 
+/** The looks, or the renewals of a partition. Each fails, and gets well, by itself. */
+type FailingPart = 'looks' | number;
+
 /** A lane, as far as its keeper uses it. */
 export interface KeptLane extends HeldLane, Lifecycle, RanUnderLease, TimedLane {
   /** Whether it runs in place of a helper that is gone. */
@@ -105,12 +108,10 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
   readonly #renewing = new Map<number, Promise<void>>();
   /** Time until the first wanted lease of another holder ends, ms. The next look is then. */
   #freeInMs = Infinity;
-  /** Failure of the last check. Null: leases can be kept. */
-  #failure: unknown = null;
+  /** Failures that last, by what failed: the looks, or a partition's renewals. */
+  readonly #failures = new Map<FailingPart, unknown>();
   /** The failure that the log was told of last, and when. */
   #told = { text: '', ms: -Infinity };
-  /** Whether something has failed since the last look began. */
-  #failed = false;
   readonly #stopping = sharedAbort();
   #firstLook: Promise<void> | null = null;
   readonly #renewals: Loop;
@@ -123,7 +124,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     this.#losses = new LostLeases(options);
     this.#times = new LeaseTimes(options.leaseTtlMs);
     const checkMs = Math.min(1000, options.leaseTtlMs / 4);
-    const failed = (error: unknown): void => this.#notKept(error);
+    const failed = (error: unknown): void => this.#notKept('looks', error);
     this.#renewals = new Loop({
       pass: () => this.#renew(),
       pauseMs: () => checkMs,
@@ -148,14 +149,15 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     return this.#losses.count;
   }
 
-  /** Refusal of the last check's writes. Null: Redis takes writes, as far as is known. */
+  /** Refusal of the last writes. Null: Redis takes writes, as far as is known. */
   get refused(): RedisReplyError | null {
-    return isWriteRefusal(this.#failure) ? this.#failure : null;
+    return [...this.#failures.values()].find(isWriteRefusal) ?? null;
   }
 
-  /** Failure of the last check. Null: it has not failed. */
+  /** The longest failure among those that last. Null: leases can be kept. */
   get failure(): unknown {
-    return this.#failure;
+    const [first = null] = this.#failures.values();
+    return first;
   }
 
   /** See LaneShare.report(). */
@@ -216,12 +218,9 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
   async #lookAgain(): Promise<void> {
     // The report notes since when lanes are missing.
     this.reportShare();
-    this.#failed = false;
     if (!this.#stopping.signal.aborted) await this.#look();
     await this.#findUnowned();
-    if (this.#failed) return;
-    this.#failure = null;
-    this.#told = { text: '', ms: -Infinity };
+    this.#kept('looks');
   }
 
   /** A dispatcher with lanes leaves the search to those without. */
@@ -233,10 +232,14 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     );
   }
 
-  #notKept(error: unknown): void {
+  #kept(part: FailingPart): void {
+    this.#failures.delete(part);
+    if (this.#failures.size === 0) this.#told = { text: '', ms: -Infinity };
+  }
+
+  #notKept(part: FailingPart, error: unknown): void {
     if (this.#stopping.signal.aborted) return;
-    this.#failed = true;
-    this.#failure = error;
+    this.#failures.set(part, error);
     const text = (error as Error).message;
     const now = monotonicMs();
     if (text === this.#told.text && now - this.#told.ms < REPEAT_MS) return;
@@ -256,12 +259,17 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
       if (lanes) lanes.push(lane);
       else byPartition.set(lane.partition, [lane]);
     }
+    for (const part of this.#failures.keys())
+      if (part !== 'looks' && !byPartition.has(part)) this.#kept(part);
     for (const [partition, lanes] of byPartition) {
       if (this.#renewing.has(partition)) continue;
       const renewing = this.#renewIn(partition, lanes)
         .then(
-          () => this.#endLost(),
-          (error: unknown) => this.#notKept(error),
+          () => {
+            this.#kept(partition);
+            this.#endLost();
+          },
+          (error: unknown) => this.#notKept(partition, error),
         )
         .finally(() => this.#renewing.delete(partition));
       this.#renewing.set(partition, renewing);

@@ -3,7 +3,7 @@
  * they are told to.
  */
 import t, { type Test } from 'tap';
-import { UnknownOutcomeError } from '../../../src/core/errors/server-errors.ts';
+import { RedisReplyError, UnknownOutcomeError } from '../../../src/core/errors/server-errors.ts';
 import {
   LaneKeeper,
   type AcquiredLane,
@@ -288,4 +288,53 @@ for (const { what, name, key, atStart = false } of HELD)
     await keeper.stop();
     t.strictSame(await redis.client().keys('mr:*:lease:*'), []);
     t.equal(keeper.losses, 0);
+  });
+
+const refused = new RedisReplyError('renew', 'NOPERM no right');
+const FAILING = [
+  { what: 'the renewal of a partition', name: 'renew-leases.lua', key: named.lease(0, 'a') },
+  { what: 'the announcement', name: 'members.lua', key: named.members('a') },
+];
+
+for (const { what, name, key } of FAILING)
+  t.test(`${what} fails: the failure lasts until the same thing succeeds`, async (t) => {
+    const redis = await startRedis(t);
+    const connection = openConnection({ url: redis.url });
+    t.teardown(() => connection.destroy());
+    const failures = new CallCount();
+    let failing = false;
+    const seen: unknown[] = [];
+    const keeper = new LaneKeeper({
+      connection: withScripts(connection, async (script, reply, keys) => {
+        // Between the first failure and its end, every call of the keeper looks at the failure.
+        if (failures.value > 0 && failing) seen.push(keeper.failure);
+        const value = await reply;
+        if (!failing || script !== name || !keys.includes(key)) return value;
+        // The call's own failure becomes known only after the call.
+        queueMicrotask(() => failures.add());
+        throw refused;
+      }),
+      keys: named,
+      dispatcher: 'one',
+      functions: ['a'],
+      competing: () => false,
+      partitions: 2,
+      leaseTtlMs: 2000,
+      createLane: idleLane,
+      opened() {},
+      closed() {},
+      log() {},
+    });
+    await keeper.start();
+    t.equal(keeper.failure, null);
+    failing = true;
+    await failures.reached('it fails again and again', 4);
+    failing = false;
+    t.ok(seen.length >= 4, 'other calls succeeded meanwhile');
+    t.ok(
+      seen.every((failure) => failure === refused),
+      'no success of another part ends it',
+    );
+    await until('the failure is over', () => keeper.failure === null);
+    await keeper.stop();
   });
