@@ -25,8 +25,8 @@ export interface Allowed {
    */
   foreign: boolean;
   /**
-   * Whether the server's clock went back: a retry may be due later than any retry of its function,
-   * so the sweep sets the subject free.
+   * Whether the server's clock went back. A retry may be due later than any retry of its function,
+   * so the sweep sets the subject free. An entry's id may have the time of an older entry.
    */
   clockGoesBack: boolean;
 }

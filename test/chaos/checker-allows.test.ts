@@ -252,3 +252,16 @@ t.test('a clock that goes back explains late retries, and no other repair', (t) 
   t.strictSame(judge(false, [late]), ['repair']);
   t.end();
 });
+
+t.test('a clock that goes back: an id with the time of an older entry tells no time', (t) => {
+  const judge = (clockGoesBack: boolean, number: number): Rule[] =>
+    rulesOf({
+      ...LATER,
+      ops: insert(16, ...late(99, number)),
+      allowed: { ...GOOD.allowed, clockGoesBack },
+    });
+  t.strictSame(judge(true, 1), []);
+  t.strictSame(judge(true, 0), ['schedule']);
+  t.strictSame(judge(false, 1), ['schedule']);
+  t.end();
+});

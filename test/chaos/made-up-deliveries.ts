@@ -53,9 +53,9 @@ export const handledAgain = (more: Partial<HandlerOp>): readonly Op[] => [
 ];
 
 /** k's events are scheduled: l1 is due at 100 ms and is appended at 120 ms. */
-export const late = (ms: number): Op[] =>
+export const late = (ms: number, number = 0): Op[] =>
   (['start', 'end'] as const).map((what) =>
-    handler(what, 1, { fn: 'k', id: 'l1', type: 'd', position: `0/${ms}-0/0` }),
+    handler(what, 1, { fn: 'k', id: 'l1', type: 'd', position: `0/${ms}-${number}/0` }),
   );
 export const LATER: RunRecord = {
   ...GOOD,
