@@ -131,6 +131,12 @@ module.exports = {
         'only dispatcher.ts stands above',
     ),
     only(
+      'payload-is-pure',
+      '^src/payload/',
+      '^src/(core|wire|payload)/',
+      'bytes and shapes in, plain trees out: knows no server and no page',
+    ),
+    only(
       'schema-judges',
       '^src/schema/',
       '^src/(core|wire|schema)/',
@@ -139,8 +145,9 @@ module.exports = {
     only(
       'registry-is-a-feature',
       '^src/registry/',
-      '^src/(core|define|wire|redis|schema|registry|pipeline/dead)/',
-      'schemas stand on the log; of its stages they read the dead letters only',
+      '^src/((core|define|wire|redis|schema|payload|registry|pipeline/dead)/|' +
+        'pipeline/ownership/presence\\.ts$)',
+      'schemas stand on the log; of its stages they read the dead letters, and who is present',
     ),
     only(
       'outbox-is-a-feature',
@@ -179,10 +186,23 @@ module.exports = {
       'reads wherever an event may be; writes nothing',
     ),
     only(
+      'find-is-a-feature',
+      '^src/find/',
+      '^src/(core|wire|redis|registry|payload|outbox|upkeep|explain|find)/',
+      'searches events and follows their causes; asks explain for their states; writes nothing',
+    ),
+    only(
       'doctor-is-a-feature',
       '^src/doctor/',
       '^src/((core|wire|redis|registry|lag|outbox|upkeep|doctor|pipeline/dead)/|deployment\\.ts$)',
       'looks at what the others have written, and at the server; writes nothing',
+    ),
+    only(
+      'mend-is-a-feature',
+      '^src/mend/',
+      '^src/((core|wire|redis|registry|views|payload|mend|pipeline/(dead|batch|load|run))/|' +
+        '(config|deployment)\\.ts$)',
+      'mends dead letters: runs them apart, edits and replays them; knows no command',
     ),
     only(
       'alerts-are-a-feature',
@@ -195,6 +215,12 @@ module.exports = {
       '^src/top/',
       '^src/((core|redis|lag|alerts|top)/|pipeline/ownership/presence\\.ts$)',
       'reads lag, alerts and who works, and lays out lines; knows no terminal',
+    ),
+    only(
+      'trend-is-a-feature',
+      '^src/trend/',
+      '^src/((core|redis|lag|alerts|audit|trend)/|pipeline/ownership/presence\\.ts$)',
+      'samples what others measure, and marks what others record; knows no lane and no command',
     ),
     only(
       'config-is-a-leaf',
@@ -211,7 +237,7 @@ module.exports = {
     only(
       'store-is-a-feature',
       '^src/store/',
-      '^src/((core|define|wire|redis|registry|store|pipeline/append)/|thread/payload-ways)',
+      '^src/((core|define|wire|redis|registry|payload|store|pipeline/append)/|thread/payload-ways)',
       'histories stand on the log: appended to as streams are, read as a pool thread reads',
     ),
     only(
@@ -223,7 +249,8 @@ module.exports = {
     only(
       'views-are-a-feature',
       '^src/views/',
-      '^src/(core|wire|redis|lag|upkeep|views|pipeline/dead/|store/read-history)',
+      '^src/(core|wire|redis|lag|upkeep|payload|views|pipeline/dead/|' +
+        'store/(read-history|history-page))',
       'reads what the lanes have written, and histories; the wiring alone joins both',
     ),
     only(
@@ -238,6 +265,12 @@ module.exports = {
       '^src/admin/',
       '^src/(?!cli/)',
       'may look at everything; nothing but the command line starts it',
+    ),
+    only(
+      'console-shows',
+      '^src/console/',
+      '^src/(?!cli/|admin/admin)',
+      'pages over everything; the admin server alone mounts them',
     ),
     only(
       'torture-is-outermost-but-one',
@@ -321,12 +354,18 @@ module.exports = {
       '^src/thread/',
       'concurrency across subjects is decided in the thread',
     ),
-    owner('hono-owner', '(hono|@hono)', '^src/admin/', 'one HTTP server'),
+    owner('hono-owner', '(hono|@hono)', '^src/(admin|console)/', 'one HTTP server'),
     owner(
       'prom-client-owner',
       'prom-client',
       '^src/metrics/exposition\\.ts$',
       'metrics are made where they are told; nothing counts into a global',
+    ),
+    owner(
+      'cel-owner',
+      '@marcbachmann/cel-js',
+      '^src/find/',
+      'expressions of people are checked and bounded in one place',
     ),
     owner('yaml-owner', 'yaml', '^src/alerts/', 'the file of alert rules alone is YAML'),
     owner(
@@ -335,7 +374,7 @@ module.exports = {
       '^src/tracing/',
       'an optional package: it is loaded in one place, where it may be absent',
     ),
-    owner('diff-owner', 'diff', '^src/cli/', 'shows changes to people'),
+    owner('diff-owner', 'diff', '^src/(cli|registry)/', 'shows changes of texts to people'),
     owner(
       'protobufjs-owner',
       'protobufjs',

@@ -59,10 +59,10 @@ function twice(things) {
 const root = process.argv[2] ?? 'src';
 const paths = readdirSync(root, { recursive: true })
   .map((path) => join(root, path).replaceAll('\\', '/'))
-  .filter((path) => /\.(ts|lua)$/.test(path) && !path.endsWith('.d.ts'))
+  .filter((path) => /\.(ts|tsx|lua)$/.test(path) && !path.endsWith('.d.ts'))
   .sort();
 const names = paths
-  .filter((path) => path.endsWith('.ts'))
+  .filter((path) => /\.tsx?$/.test(path))
   .flatMap((path) => [...exportsOf(path)].map((name) => ({ name, path })));
 const files = paths
   .filter((path) => !CONVENTIONS.some(({ pattern }) => pattern.test(path)))

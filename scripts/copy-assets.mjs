@@ -2,8 +2,8 @@
  * The end of `npm run build`, for the steps that tsc does not do:
  * - removes files from dist/ that have lost their source: a deleted test would run for ever, a
  *   deleted module would ship;
- * - copies the Lua scripts and generated code beside the compiled code, which loads them by
- *   import.meta.url.
+ * - copies the Lua scripts, generated code and the console's files for browsers beside the compiled
+ *   code, which loads them by import.meta.url.
  */
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -14,8 +14,8 @@ const dist = join(root, 'dist');
 /** Folders that tsconfig.json includes. */
 const COMPILED = ['src', 'workers', 'scripts', 'test'];
 /** Written by tsc, or copied below: nothing else in dist/ is ours to remove. */
-const OUTPUT = /(\.d\.ts|\.js\.map|\.js|\.lua|\.html)$/;
-const ASSET = /\.(lua|html)$|[\\/]generated[\\/].*\.(js|d\.ts)$/;
+const OUTPUT = /(\.d\.ts|\.js\.map|\.js|\.lua|\.html|\.css|\.svg)$/;
+const ASSET = /\.(lua|html|css|svg)$|[\\/]generated[\\/].*\.(js|d\.ts)$|[\\/]assets[\\/].*\.js$/;
 
 /** @returns {string[]} paths below the folder, relative to the project or to dist */
 function files(base, folder) {
@@ -27,7 +27,7 @@ function files(base, folder) {
 
 for (const path of COMPILED.flatMap((folder) => files(dist, folder))) {
   if (!OUTPUT.test(path)) continue;
-  const sources = [path, path.replace(OUTPUT, '.ts')];
+  const sources = [path, path.replace(OUTPUT, '.ts'), path.replace(OUTPUT, '.tsx')];
   if (!sources.some((source) => existsSync(join(root, source))))
     rmSync(join(dist, path), { force: true });
 }

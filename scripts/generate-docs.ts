@@ -12,9 +12,12 @@ import { HEALTH_REASONS } from '../src/core/health-reason.ts';
 import type { OptionRules } from '../src/core/option-rule.ts';
 import { DISPATCHER_OPTIONS } from '../src/dispatcher/dispatcher-options.ts';
 import { DIAGNOSES } from '../src/doctor/diagnosis.ts';
+import { EXPRESSION_NAMES } from '../src/find/event-expression.ts';
 import { DURABILITY_OPTIONS } from '../src/pipeline/append/durability-options.ts';
 import { PUBLISHER_OPTIONS } from '../src/pipeline/append/publisher-options.ts';
 import { STORE_OPTIONS } from '../src/store/store-options.ts';
+import { MARK_KINDS } from '../src/trend/mark.ts';
+import { DEPLOYMENT_FIGURES, FUNCTION_FIGURES } from '../src/trend/trend-figures.ts';
 import {
   DEPLOYMENT_METRICS,
   PROCESS_METRICS,
@@ -29,8 +32,10 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, () => string>>>> =
     settings: settingsTable,
     'dispatcher-options': () => optionsTable(DISPATCHER_OPTIONS),
     'health-reasons': reasonsTable,
+    'trend-figures': trendTable,
+    'mark-kinds': marksTable,
   },
-  'docs/cli.md': { 'doctor-codes': codesTable },
+  'docs/cli.md': { 'doctor-codes': codesTable, 'expression-names': namesTable },
   'docs/alerts.md': { figures: figuresTable, rules: rulesTable },
   'docs/event-store.md': { 'store-options': () => optionsTable(STORE_OPTIONS) },
   'docs/metrics.md': {
@@ -56,6 +61,16 @@ function codesTable(): string {
   return ['| code | meaning |', '| --- | --- |', ...lines].join('\n');
 }
 
+function namesTable(): string {
+  return [
+    '| name | type | meaning |',
+    '| --- | --- | --- |',
+    ...Object.entries(EXPRESSION_NAMES).map(
+      ([name, { type, text }]) => `| \`${name}\` | \`${type}\` | ${text} |`,
+    ),
+  ].join('\n');
+}
+
 function figuresTable(): string {
   return [
     '| figure | labels | meaning |',
@@ -65,6 +80,21 @@ function figuresTable(): string {
         `| \`${name}\` | ${labels.map((label) => `\`${label}\``).join(', ')} | ${text} |`,
     ),
   ].join('\n');
+}
+
+function trendTable(): string {
+  const ofAll = { 'a function': FUNCTION_FIGURES, 'the deployment': DEPLOYMENT_FIGURES };
+  const lines = Object.entries(ofAll).flatMap(([of, figures]) =>
+    Object.entries(figures).map(
+      ([name, { unit, text }]) => `| ${of} | \`${name}\` | ${unit} | ${text} |`,
+    ),
+  );
+  return ['| of | figure | unit | meaning |', '| --- | --- | --- | --- |', ...lines].join('\n');
+}
+
+function marksTable(): string {
+  const lines = Object.entries(MARK_KINDS).map(([kind, cause]) => `| \`${kind}\` | ${cause} |`);
+  return ['| kind | cause |', '| --- | --- |', ...lines].join('\n');
 }
 
 function rulesTable(): string {

@@ -103,6 +103,9 @@ function names(unset: string, text: string): Variable<readonly string[]> {
   return { kind: 'text', read, value: [], unset, range: '', text };
 }
 
+/** Access of a role to payloads. */
+const PAYLOADS = ['none', 'masked', 'full'] as const;
+
 /** Port of the admin server where MILLRACE_PORT is not set. */
 export const DEFAULT_PORT = 9464;
 
@@ -206,6 +209,11 @@ export const ENVIRONMENT = {
     'millrace.alerts.yaml',
     'file with the rules and receivers of alerts; without the file the built-in rules apply. `off`: this process evaluates no alerts. See [docs/alerts.md](alerts.md)',
   ),
+  MILLRACE_TREND: oneOf(
+    ['on', 'off'],
+    'on',
+    'whether this process may keep the [trend](operations.md#trend): 72 hours of samples and marks in Redis. One process of a deployment does',
+  ),
   MILLRACE_ACTOR: textOrNone(
     'user@host',
     'name of the person or program that makes changes by commands, for `millrace audit`',
@@ -239,6 +247,16 @@ export const ENVIRONMENT = {
   MILLRACE_OPERATE_TOKEN_FILE: textOrNone('', 'file with that token'),
   MILLRACE_READ_TOKEN: textOrNone('', 'token of the role read'),
   MILLRACE_READ_TOKEN_FILE: textOrNone('', 'file with that token'),
+  MILLRACE_PAYLOADS_READ: oneOf(
+    PAYLOADS,
+    'masked',
+    'payloads that a token of the role read shows on the admin server: `none`; `masked`: all but the fields that their schemas mask; `full`. See [docs/security.md](security.md#payloads)',
+  ),
+  MILLRACE_PAYLOADS_OPERATE: oneOf(
+    PAYLOADS,
+    'full',
+    'payloads that the roles operate and admin see there',
+  ),
   MILLRACE_ALLOWED_HOSTS: names(
     'any',
     'names that clients may use for the admin server, comma separated, as in the `Host` header without the port. Addresses and loopback names are always allowed',

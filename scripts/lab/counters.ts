@@ -86,13 +86,13 @@ export async function entriesIn(
 }
 
 /**
- * Returns everything in the database but leases, members, presence, audit and TTLs, to show that
- * nothing has changed.
+ * Returns everything in the database but leases, members, presence, trend, audit and TTLs, to show
+ * that nothing has changed.
  */
 export async function dump(redis: Redis): Promise<Record<string, string>> {
   const out: Record<string, string> = {};
   for (const key of (await redis.keys('*')).sort()) {
-    if (/:lease:|:members:|:presence:|:audit$/.test(key)) continue;
+    if (/:lease:|:members:|:presence:|:\{trend\}:|:audit$/.test(key)) continue;
     out[key] = ((await redis.dumpBuffer(key)) ?? Buffer.alloc(0)).toString('hex');
   }
   return out;

@@ -1,14 +1,17 @@
 /** The admin server of a deployment, with its groups of routes. */
-import { DEFAULT_PORT } from '../config.ts';
+import { DEFAULT_PORT, type Environment } from '../config.ts';
 import type { Deployment } from '../deployment.ts';
 import { Loop } from '../core/lifecycle.ts';
-import type { LagReport } from '../lag/lag.ts';
+import type { Log } from '../core/log.ts';
 import { LagWatch } from '../lag/lag-watch.ts';
 import type { RatedLag } from '../lag/rates.ts';
 import { Metrics } from '../metrics/metrics.ts';
 import type { ProcessSources } from '../metrics/process-metrics.ts';
 import { readServerReading } from '../metrics/server-reading.ts';
 import { readOutboxes } from '../outbox/outbox-state.ts';
+import { consoleRoutes } from '../console/console.ts';
+import type { FunctionsFolder } from '../console/mending.ts';
+import { waitingRoutes } from '../console/waiting.tsx';
 import { auditRoutes } from './audit-routes.ts';
 import { alertMetricsRoutes, alertRoutes } from './alert-routes.ts';
 import { healthRoutes } from './health-routes.ts';
@@ -17,11 +20,14 @@ import { AdminAddressError, startAdminServer, type AdminServer } from './server.
 import { readBacklogLimits } from '../upkeep/type-limits.ts';
 import { metricsRoutes, recent, stateRoutes, type ShownDispatcher } from './state-routes.ts';
 import { roleTokens } from './tokens.ts';
+import { trendRoutes } from './trend-routes.ts';
 
 export interface AdminSources {
   readonly dispatcher: ShownDispatcher;
   readonly metrics: Metrics;
-  readonly lag: () => Promise<LagReport>;
+  readonly lag: () => Promise<RatedLag>;
+  /** Functions for rehearsals of the console. Default null: this process knows none. */
+  readonly functions?: FunctionsFolder | null;
 }
 
 export interface AdminListening {
@@ -70,10 +76,17 @@ export function createMetrics(
  */
 export async function listenAdmin(
   deployment: Deployment,
-  { dispatcher, metrics, lag }: AdminSources,
+  { dispatcher, metrics, lag, functions = null }: AdminSources,
   { port, readOnly }: AdminListening,
 ): Promise<AdminServer> {
   const { environment, registry, log } = deployment;
+  const pages = consoleRoutes({
+    deployment,
+    lag,
+    readOnly,
+    functions,
+    folds: () => dispatcher.viewFolds ?? [],
+  });
   const server = await startAdminServer({
     host: environment.MILLRACE_HOST,
     port,
@@ -85,9 +98,11 @@ export async function listenAdmin(
       healthRoutes(() => dispatcher.health()),
       metricsRoutes(metrics),
       stateRoutes(dispatcher, lag),
-      alertRoutes(deployment),
-      auditRoutes(deployment),
+      alertRoutes(deployment, environment),
+      auditRoutes(deployment, environment),
+      trendRoutes(deployment),
       alertMetricsRoutes(deployment),
+      pages.group,
       registryApi({ registry }),
     ],
     log,
@@ -108,9 +123,33 @@ export async function listenAdmin(
     close: async () => {
       // A reading under way may wait for Redis. Nobody needs that reading any more.
       void sampling.stop();
-      await server.close();
+      await Promise.all([server.close(), pages.close()]);
     },
   };
+}
+
+/**
+ * Serves probes and a page, from the start of a process until its deployment is open.
+ * @param trouble latest failure to open the deployment. Null: none is known yet
+ * @throws AdminAddressError where the server cannot listen at the address
+ * @throws ConfigError for tokens that cannot be used
+ */
+export function listenWaiting(
+  environment: Environment,
+  port: number,
+  log: Log,
+  trouble: () => string | null,
+): Promise<AdminServer> {
+  return startAdminServer({
+    host: environment.MILLRACE_HOST,
+    port,
+    tokens: roleTokens(environment),
+    names: environment.MILLRACE_ALLOWED_HOSTS,
+    readOnly: true,
+    groups: [healthRoutes(() => null), waitingRoutes(trouble)],
+    // The server that follows tells of its address, and of an open port.
+    log: (level, ...told) => (level === 'error' ? log(level, ...told) : undefined),
+  });
 }
 
 /**

@@ -6,12 +6,16 @@ import { alertMetrics } from '../alerts/alert-metrics.ts';
 import { readAlerts, readEvaluator } from '../alerts/alert-store.ts';
 import { shownAlert, shownEvaluation } from '../alerts/shown-alert.ts';
 import { readSilences } from '../alerts/silences.ts';
+import type { Environment } from '../config.ts';
 import { MillraceError } from '../core/errors/millrace-error.ts';
 import type { RedisSpace } from '../redis/source.ts';
 import { serverTime } from '../redis/server-time.ts';
+import { grantedTo } from './guard.ts';
+import { payloadAccess } from './payload-access.ts';
 import type { RouteGroup } from './server.ts';
 
-export function alertRoutes(space: RedisSpace): RouteGroup {
+/** @param environment says who sees the worst events: their errors may quote payloads */
+export function alertRoutes(space: RedisSpace, environment: Environment): RouteGroup {
   return {
     prefixes: ['/api/alerts'],
     access: 'guarded',
@@ -25,9 +29,12 @@ export function alertRoutes(space: RedisSpace): RouteGroup {
           ]);
           const { alerts, receivers } = state;
           const silences = await readSilences(space, nowMs);
+          const seesErrors = payloadAccess(grantedTo(c), environment) === 'full';
           return c.json({
             ...shownEvaluation(state, evaluator),
-            alerts: [...alerts.values()].map((alert) => shownAlert(alert, silences)),
+            alerts: [...alerts.values()].map((alert) =>
+              shownAlert(seesErrors ? alert : { ...alert, worst: null }, silences),
+            ),
             receivers: [...receivers].map(([name, { failures, error }]) => ({
               name,
               failures,

@@ -16,7 +16,17 @@ export const MAX_BODY_BYTES = 4 * 1024 * 1024;
 /** Longest part of a body in the audit log, in UTF-16 units. */
 const AUDITED_BODY = 1000;
 
-type Granted = Extract<AccessAnswer, { ok: true }>;
+export type Granted = Extract<AccessAnswer, { ok: true }>;
+
+// By the context: the request is another object after a middleware has read its body.
+const granted = new WeakMap<Context, Granted>();
+
+/** Returns what the guard has granted to the client of a guarded route. */
+export function grantedTo(c: Context): Granted {
+  const access = granted.get(c);
+  if (access === undefined) throw new Error('the route has no guard');
+  return access;
+}
 
 export interface GuardOptions {
   readonly rules: AccessRules;
@@ -27,11 +37,9 @@ export interface GuardOptions {
 /** Adds the guard before the group's routes. */
 export function addGuard(app: Hono, group: RouteGroup, options: GuardOptions): void {
   if (group.access === 'open') return;
-  // By the context: the request is another object after a middleware has read its body.
-  const granted = new WeakMap<Context, Granted>();
   const { audit } = options;
-  const handlers = [accessOf(group, options, granted), boundOf(group)];
-  if (audit !== null) handlers.push(auditOf(group, audit, granted));
+  const handlers = [accessOf(group, options), boundOf(group)];
+  if (audit !== null && !group.recordsItself) handlers.push(auditOf(group, audit));
   for (const handler of handlers.map(oncePerRequest)) {
     for (const prefix of group.prefixes) {
       for (const path of prefix === '/' ? ['/'] : [prefix, `${prefix}/*`]) app.use(path, handler);
@@ -57,17 +65,11 @@ function boundOf(group: RouteGroup): MiddlewareHandler {
   });
 }
 
-function auditOf(
-  group: RouteGroup,
-  audit: RedisSpace,
-  granted: WeakMap<Context, Granted>,
-): MiddlewareHandler {
+function auditOf(group: RouteGroup, audit: RedisSpace): MiddlewareHandler {
   return async (c, next) => {
     if (neededFor(group, c) === 'read') return next();
-    const access = granted.get(c);
-    if (access === undefined) throw new Error('a change was granted to nobody');
     try {
-      await recordChange(c, next, { audit, group, access });
+      await recordChange(c, next, { audit, group, access: grantedTo(c) });
     } catch (error) {
       if (!(error instanceof AuditRefusedError || error instanceof AuditUnfinishedError))
         throw error;
@@ -83,11 +85,7 @@ function errorOf(group: RouteGroup, status: number, message: string): object {
   return (group.errorBody?.(status, message) ?? { error: message }) as object;
 }
 
-function accessOf(
-  group: RouteGroup,
-  { rules }: GuardOptions,
-  granted: WeakMap<Context, Granted>,
-): MiddlewareHandler {
+function accessOf(group: RouteGroup, { rules }: GuardOptions): MiddlewareHandler {
   return async (c, next) => {
     const answer = decideAccess(rules, {
       needs: neededFor(group, c),
@@ -142,7 +140,8 @@ function jsonOr(text: string): unknown {
   }
 }
 
-function actorOf(c: Context, { role, user, byToken }: Granted): Actor {
+/** Returns the client of a request, for the audit log. */
+export function actorOf(c: Context, { role, user, byToken }: Granted): Actor {
   const { address } = getConnInfo(c).remote;
   const by = byToken ? `token of the role ${role}` : 'no token';
   return {

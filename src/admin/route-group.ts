@@ -10,9 +10,12 @@ export interface RouteGroup {
   readonly access: 'open' | 'guarded';
   /**
    * Role that a request needs. A request that needs more than `read` changes something, and is
-   * recorded. Default: `read` for GET, HEAD and OPTIONS, `admin` for the rest.
+   * recorded with its body and its answer. Default: `read` for GET, HEAD and OPTIONS, `admin` for
+   * the rest.
    */
   readonly needs?: (method: string, path: string) => AccessRole;
+  /** Whether the group records its changes itself: its bodies or answers have data of payloads. */
+  readonly recordsItself?: boolean;
   /** Reads the state that a change is about to change, for the audit log. */
   readonly stateBefore?: (path: string) => Promise<unknown>;
   mount(app: Hono): void;

@@ -93,7 +93,14 @@ function createApp(options: AdminOptions, rules: AccessRules): Hono {
   // A path with a trailing slash is the same path.
   const app = new Hono({ strict: false });
   const { audit = null } = options;
-  app.use(secureHeaders({ strictTransportSecurity: false, xFrameOptions: 'DENY' }));
+  app.use(
+    secureHeaders({
+      strictTransportSecurity: false,
+      xFrameOptions: 'DENY',
+      // Without a referrer, browsers send the origin "null" with the forms of the console.
+      referrerPolicy: 'same-origin',
+    }),
+  );
   app.use(async (c, next) => {
     const refused = refusedName(rules, c.req.header('host'));
     return refused === null ? next() : c.json({ error: refused.message }, refused.status);

@@ -1,10 +1,9 @@
 /** Starts the evaluation of alerts in a process that has a deployment. */
-import { randomBytes } from 'node:crypto';
-import { hostname } from 'node:os';
 import { Alerts } from '../alerts/alerts.ts';
 import { readAlertSettings, receiversWithSecrets } from '../alerts/rules-file.ts';
 import { secretFromEnvironment } from '../config.ts';
 import { packageVersion } from '../core/package-info.ts';
+import { processName } from '../core/process-name.ts';
 import type { Deployment } from '../deployment.ts';
 import type { LagReport } from '../lag/lag.ts';
 import { readSettings } from '../redis/settings.ts';
@@ -29,7 +28,7 @@ export async function startAlerts(
     source: { connection, keys, partitions },
     settings,
     receivers,
-    owner: `${hostname().replaceAll(':', '_').slice(0, 60)}-${process.pid}-${randomBytes(4).toString('hex')}`,
+    owner: processName(),
     created: async () => (await readSettings(connection, keys))?.created ?? '',
     version: packageVersion(),
     log,

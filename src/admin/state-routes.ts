@@ -14,7 +14,8 @@ import type { RouteGroup } from './server.ts';
 export type ShownDispatcher = Pick<
   Dispatcher,
   'functions' | 'threadDeaths' | 'leaseLosses' | 'queuedBatches' | 'health'
->;
+> &
+  Partial<Pick<Dispatcher, 'viewFolds'>>;
 
 export function metricsRoutes(metrics: Metrics): RouteGroup {
   return {

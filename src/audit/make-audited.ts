@@ -37,6 +37,11 @@ export interface Change<T> {
   readonly wanted?: unknown;
   /** State before the change. */
   readonly before?: unknown;
+  /**
+   * Data of payloads before and after the change. Only readers who see whole payloads see it, so
+   * nothing else in the record may quote a payload.
+   */
+  readonly data?: unknown;
   make(): Promise<T>;
   /**
    * Returns the state after the change. A change of many steps may tell how far it came.
@@ -87,7 +92,7 @@ export async function makeAudited<T>(
 }
 
 function beginOf<T>(id: string, actor: Actor, change: Change<T>): string[] {
-  const values = { wanted: change.wanted, before: change.before };
+  const values = { wanted: change.wanted, before: change.before, data: change.data };
   return [
     ...['change', id, 'stage', 'begun'],
     ...['who', cut(actor.who, MAX_NAME), 'via', actor.via],

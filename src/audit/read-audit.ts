@@ -15,6 +15,8 @@ export interface AuditedChange {
   readonly wanted: unknown;
   readonly before: unknown;
   readonly after: unknown;
+  /** Data of payloads, for readers who see whole payloads. Null: none, or hidden. */
+  readonly data: unknown;
   /** `open`: the change is being made, or its process died, or its end could not be recorded. */
   readonly outcome: 'done' | 'failed' | 'open';
   readonly error: string | null;
@@ -53,6 +55,48 @@ export async function readAudit(space: RedisSpace, limit: number): Promise<Audit
   return [...changes.values()];
 }
 
+/** Changes that began behind a place in the log. */
+export interface ChangesAfter {
+  /** Oldest first. A change is `open` where its end is not among the records that were read. */
+  readonly changes: readonly (AuditedChange & { readonly entryId: string })[];
+  /** Id of the last record that was read: the next place. */
+  readonly last: string;
+}
+
+/**
+ * Lists the changes that began behind a record.
+ * @param after entry id of the record. Null: only the place of the last record is wanted
+ * @param most most records that are read
+ * @throws UnknownOutcomeError, RedisReplyError
+ */
+export async function readAuditAfter(
+  { connection, keys }: RedisSpace,
+  after: string | null,
+  most: number,
+): Promise<ChangesAfter> {
+  const read = (): Promise<unknown> =>
+    after === null
+      ? connection.command('XREVRANGE', keys.audit(), '+', '-', 'COUNT', 1)
+      : connection.command('XRANGE', keys.audit(), `(${after}`, '+', 'COUNT', most);
+  const records = (await withRetry(read, { deadlineMs: DEADLINE_MS })) as [string, string[]][];
+  const last = records.at(-1)?.[0] ?? after ?? '0-0';
+  if (after === null) return { changes: [], last };
+  const ends = new Map<string, Ended>();
+  const begun = new Map<string, { readonly entryId: string; readonly fields: Fields }>();
+  for (const [entryId, flat] of records) {
+    const fields = fieldsOf(flat);
+    const id = fields.get('change') ?? entryId;
+    if (fields.get('stage') === 'ended')
+      ends.set(id, { atMs: Number(entryId.split('-')[0]), fields });
+    else if (!begun.has(id)) begun.set(id, { entryId, fields });
+  }
+  const changes = [...begun].map(([id, { entryId, fields }]) => ({
+    entryId,
+    ...changeOf(id, Number(entryId.split('-')[0]), fields, ends.get(id)),
+  }));
+  return { changes, last };
+}
+
 async function* recordsBackwards({
   connection,
   keys,
@@ -86,6 +130,7 @@ function changeOf(
     wanted: valueOf(begun.get('wanted')),
     before: valueOf(begun.get('before')),
     after: valueOf(ended?.fields.get('after')),
+    data: valueOf(begun.get('data')),
     outcome: outcome === 'done' || outcome === 'failed' ? outcome : 'open',
     error: ended?.fields.get('error') ?? null,
   };

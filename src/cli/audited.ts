@@ -18,8 +18,12 @@ export async function functionState(deployment: Deployment, name: string): Promi
  * @throws AuditRefusedError, AuditUnfinishedError; the error of the change
  */
 export function audited<T>(deployment: Deployment, change: Change<T>): Promise<T> {
-  const who = deployment.environment.MILLRACE_ACTOR ?? `${userName()}@${hostname()}`;
-  return makeAudited(deployment, { who, via: 'cli' }, change);
+  return makeAudited(deployment, { who: actorName(deployment), via: 'cli' }, change);
+}
+
+/** Name of the person or program that runs the command, as far as it is known. */
+export function actorName({ environment }: Pick<Deployment, 'environment'>): string {
+  return environment.MILLRACE_ACTOR ?? `${userName()}@${hostname()}`;
 }
 
 function userName(): string {

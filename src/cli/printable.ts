@@ -53,8 +53,3 @@ export function duration(ms: number): string {
   if (ms < 172_800_000) return `${Math.round(ms / 3_600_000)} h`;
   return `${Math.round(ms / 86_400_000)} d`;
 }
-
-/** Returns the ISO 8601 time. Null: the number is no date; time stamps come from stored data. */
-export function isoTime(ms: number): string | null {
-  return ms > 0 && ms <= 8.64e15 ? new Date(ms).toISOString() : null;
-}

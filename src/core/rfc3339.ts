@@ -75,3 +75,8 @@ export function formatRfc3339({ ms, nanos }: Moment): string {
 export function parseTimeArgument(text: string): Moment | null {
   return parseRfc3339(/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : text);
 }
+
+/** Returns the ISO 8601 time. Null: the number is no date; time stamps come from stored data. */
+export function isoTime(ms: number): string | null {
+  return ms > 0 && ms <= 8.64e15 ? new Date(ms).toISOString() : null;
+}

@@ -297,10 +297,21 @@ export interface UncaughtError {
   readonly events: readonly { readonly function: string; readonly eventId: string }[];
 }
 
+/** A log line or a print of a function. See ThreadData.captures. */
+export interface OutputPiece {
+  /** `log`: a line of JSON of the function's logger. */
+  readonly from: 'log' | 'stdout' | 'stderr';
+  readonly text: string;
+}
+
 /** Messages on the channel between the dispatcher and its threads. */
 export type ChannelMessage =
   | 'teardown'
   | 'torn-down'
+  /** Asks a thread that captures output to answer once all of it was sent. */
+  | 'flush'
+  | 'flushed'
+  | { readonly kind: 'output'; readonly piece: OutputPiece }
   | { readonly kind: 'uncaught'; readonly uncaught: UncaughtError }
   | ({ readonly kind: 'schema?' } & SchemaQuestion)
   /** Answer to all threads. The thread that asked takes it. */
@@ -317,5 +328,7 @@ export interface ThreadData {
   readonly schemas: ReadonlyMap<string, LocalSchema>;
   /** Name of the BroadcastChannel for teardown, and for questions and their answers. */
   readonly channel: string;
+  /** Whether logs and prints of functions are sent over the channel. Default false. */
+  readonly captures?: boolean;
 }
 export type FunctionFileData = import('./function-spec.ts').FunctionFile;

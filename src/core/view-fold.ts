@@ -20,7 +20,10 @@ export type Folded =
        * second call changes nothing.
        */
       readonly commit: (turn: PassTurn) => Promise<'ok' | 'stale'>;
-      /** Rows by id, in their stored form. Absent: there is no row. */
+      /**
+       * The rows that were folded onto, and the new ones, by id, in their stored form. Absent:
+       * there is no row. Not for a fold onto the stored rows.
+       */
       readonly rows: () => ReadonlyMap<string, string>;
     }
   | {
@@ -50,9 +53,14 @@ export interface ViewFold {
   readonly parallel: number;
   /**
    * Folds events onto a partition's rows.
-   * @param fresh fold onto no rows at all; nothing is to be committed
+   * @param onto `stored`: the rows in Redis. A map: these rows, by id, in their stored form, and no
+   *   others; nothing is to be committed
    */
-  fold(partition: number, events: readonly FoldEvent[], fresh: boolean): Promise<Folded>;
+  fold(
+    partition: number,
+    events: readonly FoldEvent[],
+    onto: 'stored' | ReadonlyMap<string, string>,
+  ): Promise<Folded>;
   /**
    * Takes the lane's lease, which is renewed until it is released. Null: another dispatcher has the
    * lease.

@@ -13,7 +13,13 @@ import { PartitionTakes } from '../pipeline/read/partition-takes.ts';
 import { FairShare } from '../pipeline/batch/fair-share.ts';
 import { parkedForMs } from '../pipeline/lane/in-flight.ts';
 import type { Lane } from '../pipeline/lane/lane.ts';
-import type { Presence } from '../pipeline/ownership/presence.ts';
+import {
+  PRESENCE_LANES,
+  PRESENCE_TYPES,
+  versionsOf,
+  type LaneWork,
+  type Presence,
+} from '../pipeline/ownership/presence.ts';
 import { LaneKeeper } from '../pipeline/ownership/lane-keeper.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import type { FunctionInfo } from '../pipeline/run/describe-functions.ts';
@@ -92,17 +98,27 @@ export function createParts(options: PartsOptions): Parts {
     presence: new PresenceBeat({
       connection,
       keys,
-      presence: presenceOf(options, monotonicMs(), () => lanes().length),
+      presence: presenceOf(options, monotonicMs(), lanes),
     }),
   };
 }
 
 function presenceOf(
-  { pool, dispatcher }: PartsOptions,
+  { pool, dispatcher, functions, deployment }: PartsOptions,
   startedMs: number,
-  lanes: () => number,
+  lanes: () => readonly Lane[],
 ): () => Presence {
   const version = packageVersion();
+  const types = [...new Set(functions.flatMap(({ spec }) => spec.on))].slice(0, PRESENCE_TYPES);
+  // Ids change where the registry had lost the schemas.
+  const schemas = (): Record<string, number> =>
+    Object.fromEntries(
+      types.flatMap((type) => {
+        const schema = deployment.schemas.get(type);
+        return schema ? [[type, schema.id]] : [];
+      }),
+    );
+  const versions = versionsOf(functions);
   return () => ({
     dispatcher,
     version,
@@ -110,10 +126,28 @@ function presenceOf(
     threads: pool.threads,
     busy: pool.busy,
     queued: pool.queued,
-    lanes: lanes(),
+    lanes: lanes().length,
     rssBytes: process.memoryUsage.rss(),
     threadDeaths: pool.deaths,
+    schemas: schemas(),
+    functions: versions,
+    work: workOf(lanes()),
   });
+}
+
+/** Returns the lanes that are not idle, those that got nothing done for longest in front. */
+function workOf(lanes: readonly Lane[]): LaneWork[] {
+  const now = monotonicMs();
+  return lanes
+    .filter(({ progress }) => progress.doing !== 'idle')
+    .map(({ fn, partition, progress }) => ({
+      function: fn,
+      partition,
+      doing: progress.doing,
+      quietMs: Math.round(now - progress.last()),
+    }))
+    .sort((a, b) => b.quietMs - a.quietMs)
+    .slice(0, PRESENCE_LANES);
 }
 
 function createKeeper(options: PartsOptions, doorbells: Doorbells, relay: Relay): LaneKeeper<Lane> {

@@ -100,7 +100,16 @@ const OF_PARTITION = [
   'losses',
   'trial',
 ] as const;
-const OF_FUNCTION = ['due', 'held', 'arrived', 'setupFailure', 'dead', 'lease', 'helpers'] as const;
+const OF_FUNCTION = [
+  'due',
+  'held',
+  'arrived',
+  'setupFailure',
+  'dead',
+  'groups',
+  'lease',
+  'helpers',
+] as const;
 const OF_REGISTRY = [
   'meta',
   'ids',
@@ -112,6 +121,7 @@ const OF_REGISTRY = [
   'references',
 ] as const;
 const OF_ALERTS = ['lease', 'state', 'silences'] as const;
+const OF_TREND = ['lease', 'state', 'marks'] as const;
 
 function namedKeys(
   keys: Keys,
@@ -140,6 +150,11 @@ function globalKeys(keys: Keys, functions: ReadonlySet<string>): string[] {
     ...[keys.settings(), keys.limits(), keys.views(), keys.audit()],
     ...OF_REGISTRY.map((part) => keys.registry(part)),
     ...OF_ALERTS.map((part) => keys.alerts(part)),
+    ...OF_TREND.map((part) => keys.trend(part)),
+    ...[null, ...functions].flatMap((fn) => [
+      keys.trendSamples('1m', fn),
+      keys.trendSamples('10m', fn),
+    ]),
     ...[...functions].map((fn) => keys.members(fn)),
   ];
 }

@@ -38,6 +38,15 @@ interface Case {
   readonly owner: string;
   readonly setup: SetupFailure | null;
   readonly unseen: Unseen;
+  /** Whether messages of errors are told. They may quote payloads. */
+  readonly quotes: boolean;
+}
+
+export interface StateOptions {
+  /** Time by the server's clock, ms since 1970. */
+  readonly nowMs: number;
+  /** Whether messages and causes of errors are told, which may quote payloads. Default true. */
+  readonly quotes?: boolean;
 }
 
 type Answer = EventState & { readonly why: string };
@@ -52,7 +61,7 @@ export async function explainState(
   state: PartitionState,
   fn: RegisteredFunction,
   place: EventPlace,
-  nowMs: number,
+  { nowMs, quotes = true }: StateOptions,
 ): Promise<FunctionState> {
   const { connection, keys } = source;
   const { partition } = place;
@@ -74,12 +83,23 @@ export async function explainState(
       (await connection.command('GET', keys.setupFailure(partition, fn.name))) as string | null,
     ),
     unseen: new Unseen(),
+    quotes,
   };
   for (const probe of PROBES) {
     const answer = await probe(asked);
-    if (answer !== null) return { function: fn.name, ...answer };
+    if (answer !== null) return { function: fn.name, ...(quotes ? answer : unquoted(answer)) };
   }
   return { function: fn.name, ...done(asked) };
+}
+
+const HIDDEN = '(masked)';
+
+/** Hides messages and causes of errors. `why` has none of them then. */
+function unquoted(answer: Answer): Answer {
+  if (answer.state !== 'parked' && answer.state !== 'dead') return answer;
+  const history = answer.history.map(({ cause: _cause, ...one }) => ({ ...one, message: HIDDEN }));
+  if (answer.state === 'parked') return { ...answer, history };
+  return { ...answer, history, error: { name: answer.error.name, message: HIDDEN } };
 }
 
 // ---------------------------------------------------------------- in the stream
@@ -289,10 +309,10 @@ function dueText(dueInMs: number | null): string {
   return dueInMs > 0 ? `in ${dueInMs} ms` : `since ${-dueInMs} ms`;
 }
 
-async function failedText({ source }: Case, record: ParkedRecord): Promise<string> {
+async function failedText({ source, quotes }: Case, record: ParkedRecord): Promise<string> {
   const last = record.history.at(-1);
   if (record.attempts > 0) {
-    const error = last ? ` (${last.name}: ${last.message}${causedBy(last)})` : '';
+    const error = last && quotes ? ` (${last.name}: ${last.message}${causedBy(last)})` : '';
     return `its attempt ${record.attempts} failed${error}`;
   }
   const { schema } = readEvent(record.event);
@@ -327,7 +347,7 @@ async function dead(asked: Case): Promise<Answer | null> {
     history: letter.history,
     error: { name, message, ...(cause ? { cause } : {}) },
     why:
-      `it is dead letter ${letter.id} (${letter.reason}: ${message}${causedBy(letter.error)}); ` +
+      `it is dead letter ${letter.id} (${letter.reason}${asked.quotes ? `: ${message}${causedBy(letter.error)}` : ''}); ` +
       (letter.kind === 'event'
         ? `millrace dlq replay ${letter.id} tries it again`
         : `its ${letter.kind} could not be read; publish the event anew, then purge the letter`),

@@ -42,7 +42,7 @@ export async function explainOldest(
   if (fn === undefined) return null;
   const place = await oldestPlace(source, fn, type, partition);
   if (place === null) return null;
-  const { state: found, why } = await explainState(source, state, fn, place, nowMs);
+  const { state: found, why } = await explainState(source, state, fn, place, { nowMs });
   return told(place, `${name}: ${found}: ${why}`);
 }
 

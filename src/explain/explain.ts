@@ -7,7 +7,7 @@ import { checkText } from '../core/well-formed.ts';
 import type { LagRow } from '../lag/lag-counts.ts';
 import { readPartitionLag } from '../lag/partition-lag.ts';
 import type { PartitionState } from '../redis/counters.ts';
-import { explainState } from './explain-state.ts';
+import { explainState, type StateOptions } from './explain-state.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { serverTime } from '../redis/server-time.ts';
 import { findEvents, type EventPlace } from './find-event.ts';
@@ -38,7 +38,9 @@ export async function explain(
   const events: ExplainedEvent[] = [];
   for (const place of found.places.slice(-limit)) {
     const state = found.states.find((s) => s.partition === place.partition) as PartitionState;
-    events.push(await explainPlace(source, state, place, nowMs));
+    events.push(
+      await explainPlace(source, state, place, { nowMs, quotes: options.quotes ?? true }),
+    );
   }
   const explained = await withUnsettled(source, events);
   const waiting =
@@ -61,12 +63,12 @@ async function explainPlace(
   source: RedisSource,
   state: PartitionState,
   place: EventPlace,
-  nowMs: number,
+  options: StateOptions,
 ): Promise<ExplainedEvent> {
   const functions = await Promise.all(
     state.functions
       .filter((fn) => fn.types.includes(place.type))
-      .map((fn) => explainState(source, state, fn, place, nowMs)),
+      .map((fn) => explainState(source, state, fn, place, options)),
   );
   return {
     id: place.id,

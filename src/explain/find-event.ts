@@ -62,6 +62,8 @@ export interface SearchBounds {
   readonly limit: number;
   /** Is told of the lists that were not looked at to their ends. */
   readonly unseen: Unseen;
+  /** Ends the search. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export async function findEvents(
@@ -73,8 +75,8 @@ export async function findEvents(
     'subject' in query
       ? [await readPartition(source, partitionOf(query.subject, source.partitions))]
       : await readPartitions(source);
-  const streams = new StreamSearch(source, query, bounds.unseen);
-  const complete = await streams.run(states, bounds.scan, bounds.limit);
+  const streams = new StreamSearch(source, query, bounds);
+  const complete = await streams.run(states);
   const { places, events } = streams;
   // The event may have left the stream by retention, or lie beyond the scan.
   if ('subject' in query || places.length === 0) {
@@ -117,11 +119,11 @@ class StreamSearch {
   readonly #by: 'id' | 'subject';
   readonly #wanted: string;
   readonly #needle: Buffer;
-  readonly #unseen: Unseen;
+  readonly #bounds: SearchBounds;
 
-  constructor(source: RedisSource, query: ExplainQuery, unseen: Unseen) {
+  constructor(source: RedisSource, query: ExplainQuery, bounds: SearchBounds) {
     this.#source = source;
-    this.#unseen = unseen;
+    this.#bounds = bounds;
     this.#by = 'eventId' in query ? 'id' : 'subject';
     this.#wanted = 'eventId' in query ? query.eventId : query.subject;
     this.#needle = Buffer.from(this.#wanted);
@@ -131,14 +133,15 @@ class StreamSearch {
    * Searches round by round. The search for an id ends with the round that found it. False: there
    * are more events.
    */
-  async run(states: readonly PartitionState[], scan: number, limit: number): Promise<boolean> {
+  async run(states: readonly PartitionState[]): Promise<boolean> {
+    const { scan, limit, signal } = this.#bounds;
     let streams: Stream[] = states.flatMap((state) =>
       [...typesOf(state)].map((type) => ({ partition: state.partition, type, before: '+' })),
     );
     while (streams.length > 0) {
       const open: Stream[] = [];
       for (let i = 0; i < streams.length; i += PARALLEL) {
-        if (this.events >= scan || this.places.length >= limit) return false;
+        if (signal?.aborted || this.events >= scan || this.places.length >= limit) return false;
         await Promise.all(
           streams.slice(i, i + PARALLEL).map(async (stream) => {
             if (await this.#readPage(stream)) open.push(stream);
@@ -193,7 +196,7 @@ class StreamSearch {
       });
     }
     if (corrupt && !(this.#by === 'id' && found > 0))
-      this.#unseen.unreadable({ partition }, 'stream entry');
+      this.#bounds.unseen.unreadable({ partition }, 'stream entry');
   }
 }
 
@@ -232,7 +235,7 @@ async function searchAside(
   const search = new AsideSearch(source, query, bounds);
   for (const state of states) {
     for (const fn of state.functions) {
-      if (search.isFull) return search.places;
+      if (search.isFull || bounds.signal?.aborted) return search.places;
       await search.readParked(state, fn);
       await search.readLetters(state.partition, fn);
     }

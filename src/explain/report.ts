@@ -9,6 +9,8 @@ export interface ExplainOptions {
   readonly scan?: number;
   /** Most events to explain. Default 100. */
   readonly limit?: number;
+  /** Whether messages and causes of errors are told, which may quote payloads. Default true. */
+  readonly quotes?: boolean;
 }
 
 export interface Attempt {

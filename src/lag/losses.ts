@@ -113,26 +113,72 @@ export async function readLosses(source: RedisSource): Promise<RecordedLoss[]> {
         source.keys.losses(partition),
         '-',
         '+',
-      )) as [string, string[]][];
-      return entries.map(([id, flat]) => {
-        const at = new Map<string, string>();
-        for (let i = 0; i + 1 < flat.length; i += 2)
-          at.set(flat[i] as string, flat[i + 1] as string);
-        const text = (name: string): string => at.get(name) ?? '';
-        return {
-          id,
-          partition,
-          atMs: Number(id.split('-')[0]),
-          kind: text('kind') as LossKind,
-          ...(text('function') === '' ? {} : { function: text('function') }),
-          ...(text('type') === '' ? {} : { type: text('type') }),
-          from: text('from'),
-          to: text('to'),
-          count: Number(text('count')),
-          message: text('message'),
-        } satisfies RecordedLoss;
-      });
+      )) as Entry[];
+      return entries.map((entry) => lossOf(partition, entry));
     }),
   );
-  return all.flat().sort((a, b) => a.atMs - b.atMs || a.partition - b.partition);
+  return inOrder(all.flat());
+}
+
+/** Losses behind a place in each partition. */
+export interface LossesAfter {
+  /** Oldest first. */
+  readonly losses: readonly RecordedLoss[];
+  /** By partition: id of the last loss that was read, the next place. */
+  readonly last: readonly string[];
+}
+
+/**
+ * Lists the losses behind a place in each partition.
+ * @param after by partition: id of a loss. Only the place of the last loss is wanted of a partition
+ *   without an id
+ * @param most most losses that are read of a partition
+ * @throws UnknownOutcomeError, RedisReplyError
+ */
+export async function readLossesAfter(
+  { connection, keys, partitions }: RedisSource,
+  after: readonly string[],
+  most: number,
+): Promise<LossesAfter> {
+  const all = await Promise.all(
+    Array.from({ length: partitions }, async (_, partition) => {
+      const from = after[partition];
+      const key = keys.losses(partition);
+      const entries = (await (from === undefined
+        ? connection.command('XREVRANGE', key, '+', '-', 'COUNT', 1)
+        : connection.command('XRANGE', key, `(${from}`, '+', 'COUNT', most))) as Entry[];
+      return {
+        losses: from === undefined ? [] : entries.map((entry) => lossOf(partition, entry)),
+        last: entries.at(-1)?.[0] ?? from ?? '0-0',
+      };
+    }),
+  );
+  return {
+    losses: inOrder(all.flatMap(({ losses }) => losses)),
+    last: all.map(({ last }) => last),
+  };
+}
+
+type Entry = [id: string, flat: string[]];
+
+function lossOf(partition: number, [id, flat]: Entry): RecordedLoss {
+  const at = new Map<string, string>();
+  for (let i = 0; i + 1 < flat.length; i += 2) at.set(flat[i] as string, flat[i + 1] as string);
+  const text = (name: string): string => at.get(name) ?? '';
+  return {
+    id,
+    partition,
+    atMs: Number(id.split('-')[0]),
+    kind: text('kind') as LossKind,
+    ...(text('function') === '' ? {} : { function: text('function') }),
+    ...(text('type') === '' ? {} : { type: text('type') }),
+    from: text('from'),
+    to: text('to'),
+    count: Number(text('count')),
+    message: text('message'),
+  };
+}
+
+function inOrder(losses: readonly RecordedLoss[]): RecordedLoss[] {
+  return [...losses].sort((a, b) => a.atMs - b.atMs || a.partition - b.partition);
 }

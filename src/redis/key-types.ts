@@ -11,6 +11,7 @@ const OF_PARTITION: Readonly<Record<string, string>> = {
   arrived: 'zset',
   setup: 'string',
   dead: 'stream',
+  groups: 'hash',
   lease: 'string',
   helpers: 'set',
   producer: 'string',
@@ -32,15 +33,26 @@ const OF_PARTITION: Readonly<Record<string, string>> = {
   pass: 'string',
 };
 
+/** The keys of the trend, whose streams may have the name of a function behind them. */
+const OF_TREND: Readonly<Record<string, string>> = {
+  lease: 'string',
+  state: 'hash',
+  marks: 'stream',
+  '1m': 'stream',
+  '10m': 'stream',
+};
+
 /** Returns the type that a key of Millrace has; null for an unknown key. */
 export function expectedType(key: string): string | null {
   if (key.endsWith(':{alerts}:lease')) return 'string';
   if (/:\{alerts\}:(?:state|silences)$/.test(key)) return 'hash';
+  const [, ofTrend] = /^[^:{}]+:\{trend\}:(lease|state|marks|1m|10m)(?::|$)/.exec(key) ?? [];
+  if (ofTrend !== undefined) return OF_TREND[ofTrend] ?? null;
   const [, name, rest] = /:\{\d+\}:([a-z]+)(?::(.*))?$/s.exec(key) ?? [];
   if (name === undefined) {
     if (/^[^:{}]+:audit$/.test(key)) return 'stream';
     if (/^[^:{}]+:members:/.test(key)) return 'zset';
-    if (/^[^:{}]+:presence:/.test(key)) return 'string';
+    if (/^[^:{}]+:(?:presence|replay):/.test(key)) return 'string';
     return key.includes(':registry:') ? 'hash' : null;
   }
   if (name === 'scheduled' && rest === 'events') return 'hash';

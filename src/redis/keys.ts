@@ -21,6 +21,8 @@ export interface Keys {
   setupFailure(partition: number, fn: string): string;
   /** stream: dead letters */
   dead(partition: number, fn: string): string;
+  /** hash: fingerprint -> JSON, the dead letters of the group (src/redis/lua/letter-groups.lua) */
+  groups(partition: number, fn: string): string;
   /**
    * string with TTL: `<dispatcher>:<epoch>`
    * @param lane see laneName
@@ -80,6 +82,8 @@ export interface Keys {
   settings(): string;
   /** hash: event type -> JSON of its limits (src/upkeep/type-limits.ts) */
   limits(): string;
+  /** string with TTL, JSON: progress of a replay of many dead letters (src/mend/replay-state.ts) */
+  replayRun(id: string): string;
   /** stream: changes of operators (src/audit/make-audited.ts) */
   audit(): string;
   /** Schema registry; all its keys share the hash tag `{schemas}`. See registry-store.ts. */
@@ -88,10 +92,23 @@ export interface Keys {
   registrySubject(subject: string): string;
   /** Alerts; all their keys share the hash tag `{alerts}`. See src/alerts/alert-store.ts. */
   alerts(part: AlertsPart): string;
+  /** History of 72 hours; all its keys share the hash tag `{trend}`. See src/trend. */
+  trend(part: TrendPart): string;
+  /**
+   * stream with TTL: samples of a function
+   * @param fn null: those of the whole deployment
+   */
+  trendSamples(step: TrendStep, fn: string | null): string;
 }
 
 /** `lease`: string with TTL, `<owner>:<epoch>`. `state`, `silences`: hashes. */
 export type AlertsPart = 'lease' | 'state' | 'silences';
+
+/** `lease`: string with TTL, its owner. `state`: hash. `marks`: stream. */
+export type TrendPart = 'lease' | 'state' | 'marks';
+
+/** Time between two samples. */
+export type TrendStep = '1m' | '10m';
 
 export type RegistryPart =
   'meta' | 'ids' | 'fingerprints' | 'texts' | 'subjects' | 'levels' | 'uses' | 'references';
@@ -107,6 +124,7 @@ export function createKeys(namespace: string): Keys {
     arrived: (partition, fn) => `${p(partition)}:arrived:${fn}`,
     setupFailure: (partition, fn) => `${p(partition)}:setup:${fn}`,
     dead: (partition, fn) => `${p(partition)}:dead:${fn}`,
+    groups: (partition, fn) => `${p(partition)}:groups:${fn}`,
     lease: (partition, lane) => `${p(partition)}:lease:${lane}`,
     helpers: (partition, fn) => `${p(partition)}:helpers:${fn}`,
     members: (fn) => `${namespace}:members:${fn}`,
@@ -131,10 +149,13 @@ export function createKeys(namespace: string): Keys {
     viewPass: (partition, generation) => `${p(partition)}:pass:${generation}`,
     views: () => `${namespace}:registry:views`,
     limits: () => `${namespace}:registry:limits`,
+    replayRun: (id) => `${namespace}:replay:${id}`,
     audit: () => `${namespace}:audit`,
     settings: () => `${namespace}:registry:settings`,
     registry: (part) => `${namespace}:registry:{schemas}:${part}`,
     registrySubject: (subject) => `${namespace}:registry:{schemas}:subject:${subject}`,
     alerts: (part) => `${namespace}:{alerts}:${part}`,
+    trend: (part) => `${namespace}:{trend}:${part}`,
+    trendSamples: (step, fn) => `${namespace}:{trend}:${step}${fn === null ? '' : `:${fn}`}`,
   };
 }

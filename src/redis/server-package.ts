@@ -23,6 +23,8 @@ const APT_TIMEOUT_MS = 180_000;
 export interface Packaged<Found extends object = object> {
   /** Names of the packages, the best one first. Each has a program of its own name. */
   readonly names: readonly string[];
+  /** Path of the program in the package. Default: any file of the package's name. */
+  readonly program?: string;
   /** Looks whether the program runs here. */
   readonly check: (path: string, libraryPath: string) => Promise<Found>;
 }
@@ -197,7 +199,7 @@ async function unpackProgram({ name, work, root, apt, wanted }: Unpacking): Prom
   // link.
   const own = [name, ...needs.filter((p) => p.startsWith(name.replace(/server$/, '')))];
   await unpackPackages(own, join(work, `${name}-debs`), root, apt);
-  const server = findFile(root, name);
+  const server = wanted.program === undefined ? findFile(root, name) : join(root, wanted.program);
   if (!server) throw new Error(`the package ${name} holds no ${name}`);
 
   // Packages that are not installed are unpacked beside. Only the very files that ldd misses are

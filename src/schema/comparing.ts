@@ -95,6 +95,13 @@ export class Comparing {
         `Make the default ${old.default ?? 'none'} again`,
         'both',
       );
+    if (old.masked && !fresh.masked)
+      this.#report.warn(
+        'MASK_REMOVED',
+        { path, reader: shapeOf(fresh), writer: `${shapeOf(old)}, masked` },
+        'it was masked and is not: roles that see masked data will see its values',
+        'Mask it again where its values are confidential',
+      );
     this.#type(path, old, fresh);
     compareOneof(this.#report, { path, now, before, old, fresh });
     this.#presence(path, old, fresh);

@@ -27,6 +27,8 @@ export interface FieldModel {
   readonly default: string | null;
   /** The JSON name, if it is declared. */
   readonly jsonName: string | null;
+  /** Present where the field is masked. Absent elsewhere, so that older fingerprints stay. */
+  readonly masked?: true;
 }
 
 /** Reserved ranges of numbers, both ends included, and reserved names. */

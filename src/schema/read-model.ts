@@ -4,6 +4,7 @@
  */
 import protobuf from 'protobufjs';
 import { BUNDLED } from '../wire/bundled-protos.ts';
+import { isMasked } from '../wire/masked-fields.ts';
 import { describeExtended, ProtoFiles } from '../wire/proto-files.ts';
 import { canonicalHash } from './canonical.ts';
 import { checkName, checkSchemaText, InvalidSchemaError, SCHEMA_LIMITS } from './limits.ts';
@@ -215,6 +216,7 @@ function messageOf(message: protobuf.Type, where: string): MessageModel {
       default: field.options?.['default'] === undefined ? null : String(field.options['default']),
       jsonName:
         typeof field.options?.['json_name'] === 'string' ? field.options['json_name'] : null,
+      ...(isMasked(field) ? { masked: true as const } : {}),
     };
   });
   fields.sort((a, b) => a.number - b.number);

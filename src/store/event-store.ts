@@ -8,17 +8,13 @@ import { wallClockMs } from '../core/clock.ts';
 import type { ProducerGapError } from '../core/errors/append-errors.ts';
 import { OversizeError } from '../core/errors/input-errors.ts';
 import { APPEND_EVENT } from '../core/known-options.ts';
-import { NAME_PATTERN } from '../core/function-spec.ts';
-import { partitionOf } from '../core/partition.ts';
 import { INSPECT, shown } from '../core/shown.ts';
 import type { Tracing } from '../core/tracing.ts';
-import { textProblem } from '../core/well-formed.ts';
 import type { Aggregate, NewEvent, RecordedEvent } from '../define/define-aggregate.ts';
 import type { Upcast } from '../define/upcast.ts';
 import type { Confirm } from '../pipeline/append/confirm.ts';
 import { tracePublish } from '../pipeline/append/publish-trace.ts';
 import type { Verify } from '../pipeline/append/verify-deployment.ts';
-import { checkBytes, LIMITS } from '../wire/event-attributes.ts';
 import { EventEncoder } from '../wire/event-encoder.ts';
 import { DEFAULT_SOURCE } from '../wire/event-identity.ts';
 import type { RedisSource } from '../redis/source.ts';
@@ -31,6 +27,7 @@ import {
   type LoadOptions,
 } from './aggregate-loader.ts';
 import { encodeExpected } from './append-history.ts';
+import { checkCategory, historyAddress } from './history-address.ts';
 import { appendedResult, firstResult, type AppendResult } from './append-result.ts';
 import type { ExpectedRevision } from './expected-revision.ts';
 import { createDataReader, type DataReaderParts } from './read-data.ts';
@@ -364,22 +361,8 @@ export class EventStore {
   }
 
   #address(category: string, id: string): HistoryAddress {
-    checkCategory(category);
-    if (typeof id !== 'string' || id === '')
-      throw new StoreInputError(`the id of a history of ${category}`, 'is missing or empty');
-    const problem = textProblem(id);
-    if (problem !== null) throw new StoreInputError(`the id of a history of ${category}`, problem);
-    checkBytes(category, 'id of the history', id, LIMITS.subject);
-    return { partition: partitionOf(id, this.#parts.partitions), category, id };
+    return historyAddress(this.#parts.partitions, category, id);
   }
-}
-
-function checkCategory(category: string): void {
-  if (typeof category !== 'string' || !NAME_PATTERN.test(category))
-    throw new StoreInputError(
-      'the category',
-      `must match ${NAME_PATTERN.source}, it is ${JSON.stringify(category)}`,
-    );
 }
 
 function tooLarge(

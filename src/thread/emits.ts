@@ -3,8 +3,8 @@
  * cause until the cause is done. Then the event is written into the batch's block. Events are
  * written in the order in which their causes were done. A cause that failed has emitted nothing.
  */
-import { createHash } from 'node:crypto';
 import { wallClockMs } from '../core/clock.ts';
+import { emittedEventId, emittedIdPrefix } from '../core/emitted-ids.ts';
 import { CAUSATION, EMIT_LIMITS, type Emitted } from '../core/emitted.ts';
 import { EmitClosedError, EmitLoopError } from '../core/errors/handler-errors.ts';
 import { OversizeError } from '../core/errors/input-errors.ts';
@@ -84,7 +84,7 @@ export class Emits {
     checkOptions(type, options, EMIT_OPTIONS);
     const by = (cause.emitted ??= emittedBy(fn, cause));
     this.#checkCount(by, cause);
-    const id = options.id ?? `${by.idPrefix}-${by.emissions.length.toString(36)}`;
+    const id = options.id ?? emittedEventId(by.idPrefix, by.emissions.length);
     const { trace } = this.#parts;
     const context = trace && trace.emit(cause, type, id);
     const extensions = context ? { ...by.extensions, ...traceExtensions(context) } : by.extensions;
@@ -256,14 +256,7 @@ function emittedBy(fn: string, { view }: RunningEvent): EmittedBy {
   return {
     emissions: [],
     bytes: 0,
-    // The prefix is the same whenever the event runs. A consumer that gets an emitted event twice
-    // (after a replay or a rewind) can recognise it.
-    idPrefix: createHash('sha256')
-      .update(view.id)
-      .update('\0')
-      .update(fn)
-      .digest('hex')
-      .slice(0, 32),
+    idPrefix: emittedIdPrefix(view.id, fn),
     depth,
     // Where no span is made, the emitted event is in the trace of its cause all the same.
     extensions: {

@@ -18,6 +18,7 @@ import { claim } from '../core/claims.ts';
 import { monotonicMs } from '../core/clock.ts';
 import { loadTracing } from '../tracing/open-telemetry.ts';
 import { createCatalog } from '../wire/catalog.ts';
+import { captureOutput } from './capture-output.ts';
 import { EntryChecks } from './entry-checks.ts';
 import { errorInfo } from './error-info.ts';
 import { FunctionLoader, type LoadedFunction } from './load-functions.ts';
@@ -30,7 +31,13 @@ import { SchemaQuestions } from './schema-questions.ts';
 // Piscina passes its own data first and the pool's `workerData` second.
 const data = (Array.isArray(workerData) ? workerData[1] : workerData) as ThreadData;
 const catalog = createCatalog(data.protoSources);
-const logger = pino({ level: data.logLevel, base: { pid: process.pid } });
+const channel = new BroadcastChannel(data.channel);
+const toOutput = data.captures
+  ? captureOutput((piece) =>
+      channel.postMessage({ kind: 'output', piece } satisfies ChannelMessage),
+    )
+  : undefined;
+const logger = pino({ level: data.logLevel, base: { pid: process.pid } }, toOutput);
 const tracing = await loadTracing((err) =>
   logger.warn({ err }, 'OpenTelemetry failed: spans of this thread may be missing'),
 );
@@ -40,7 +47,6 @@ process.setSourceMapsEnabled(true);
 /** Age of a batch's last handlers at which the batch is reported without them, ms. */
 const DETACH_MS = { first: 200, next: 50 } as const;
 
-const channel = new BroadcastChannel(data.channel);
 const questions = new SchemaQuestions(channel);
 const schemas = new Map(data.schemas);
 const payloadWays = new PayloadWays(catalog, schemas, questions.ask);
@@ -51,6 +57,7 @@ channel.onmessage = (event: unknown) => {
       .teardown()
       .then(() => tracing?.flush())
       .then(() => channel.postMessage('torn-down'));
+  else if (message === 'flush') channel.postMessage('flushed');
   else if (typeof message === 'object' && message.kind === 'schema')
     questions.answered(message, message.answer);
 };

@@ -11,7 +11,8 @@
 -- 7. second set of the inbox
 -- 8. helpers
 -- 9. arrived
--- 10. then streams, or parked lists
+-- 10. groups
+-- 11. then streams, or parked lists
 --
 -- ARGV
 -- 1. function
@@ -33,7 +34,7 @@ if lease then return {'owned', lease} end
 local fn, step = ARGV[1], ARGV[2]
 if step == 'look' then
   local pending = 0
-  for i = 10, #KEYS do
+  for i = 11, #KEYS do
     if redis.call('EXISTS', KEYS[i]) == 1 then
       for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[i])) do
         local info = {}
@@ -45,14 +46,14 @@ if step == 'look' then
   return {'look', redis.call('ZCARD', KEYS[3]), redis.call('XLEN', KEYS[5]), pending}
 end
 if step == 'lists' then
-  for i = 10, #KEYS do
+  for i = 11, #KEYS do
     redis.call('UNLINK', KEYS[i])
-    redis.call('ZREM', KEYS[3], ARGV[i - 7])
+    redis.call('ZREM', KEYS[3], ARGV[i - 8])
   end
   return {'ok'}
 end
-redis.call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9])
-for i = 10, #KEYS do
+redis.call('UNLINK', unpack(KEYS, 3, 10))
+for i = 11, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('XGROUP', 'DESTROY', KEYS[i], fn) end
 end
 local OWN = {

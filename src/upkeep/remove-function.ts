@@ -166,6 +166,7 @@ class PartitionRemoval {
       keys.settledIds(partition, name, 1),
       keys.helpers(partition, name),
       keys.arrived(partition, name),
+      keys.groups(partition, name),
     ];
     const reply = (await withRetry(
       () => script.run(connection, [...base, ...more], [name, ...args]),

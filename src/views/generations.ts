@@ -177,6 +177,22 @@ export async function liveGeneration(source: RedisSpace, view: string): Promise<
   return generation(view, Number(version), shape, lookups);
 }
 
+/**
+ * Returns a version of a view. Default: the live one.
+ * @throws UnknownViewError, ViewGenerationError
+ */
+export async function findGeneration(
+  source: RedisSpace,
+  view: string,
+  version?: number,
+): Promise<Generation> {
+  if (version === undefined) return liveGeneration(source, view);
+  const { generations } = await requireView(source, view);
+  const found = generations.find((one) => one.version === version);
+  if (!found) throw new ViewGenerationError(view, `version ${version} is not there`);
+  return found;
+}
+
 /** Lists the views. Versions with a damaged record are left out. */
 export async function listViews({ connection, keys }: RedisSpace): Promise<KnownView[]> {
   const flat = (await connection.command('HGETALL', keys.views())) as string[];

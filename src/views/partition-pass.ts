@@ -230,7 +230,7 @@ class Turns {
     const result = await fold.fold(
       this.#partition,
       events.map((event) => this.#foldEvent(event)),
-      false,
+      'stored',
     );
     if (result.kind === 'stopped') {
       signal.throwIfAborted();

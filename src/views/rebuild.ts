@@ -11,7 +11,7 @@ import { monotonicMs, sleep } from '../core/clock.ts';
 import { ConfigError } from '../core/errors/input-errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
 import type { RedisSource } from '../redis/source.ts';
-import { counterFields, countOf, readPartitions } from '../redis/counters.ts';
+import { counterFields, countOf, readPartitions, type PartitionState } from '../redis/counters.ts';
 import { IncompleteHistoriesError } from './view-errors.ts';
 import type { ViewFold } from '../core/view-fold.ts';
 import { requireView, switchLive, type Generation } from './generations.ts';
@@ -122,12 +122,26 @@ async function followRebuild(
   }
 }
 
-async function countEvents(
-  source: RedisSource,
-  { name, types }: Generation,
-): Promise<{ appended: number; settled: number; parked: number; dead: number }> {
+/** Events of a generation, by what became of them. */
+export interface GenerationCounts {
+  readonly appended: number;
+  /** Events folded, dead-lettered or purged. */
+  readonly settled: number;
+  readonly parked: number;
+  readonly dead: number;
+}
+
+async function countEvents(source: RedisSource, of: Generation): Promise<GenerationCounts> {
+  return countGeneration(await readPartitions(source), of);
+}
+
+/** Counts the events of a generation in the partitions' counters. */
+export function countGeneration(
+  states: readonly PartitionState[],
+  { name, types }: Pick<Generation, 'name' | 'types'>,
+): GenerationCounts {
   const sum = { appended: 0, settled: 0, parked: 0, dead: 0 };
-  for (const state of await readPartitions(source)) {
+  for (const state of states) {
     const count = (field: string): number => countOf(state, field);
     for (const type of types) {
       const { appended, base, done, dead, purged, parked } = counterFields;

@@ -57,7 +57,7 @@ export async function createRefold(
         type: fold.spec.on.indexOf(type),
         bytes,
       })),
-      true,
+      new Map(),
     );
     if (folded.kind !== 'folded') return folded.kind === 'stopped' ? null : false;
     const text = folded.rows().get(id);

@@ -174,3 +174,20 @@ function splitGeneration(name: string): [view: string, version: string] {
   const at = name.lastIndexOf('@');
   return [name.slice(0, at), name.slice(at + 1)];
 }
+
+/** The version is not fit to be live. */
+export class UnfitGenerationError extends MillraceError {
+  readonly code = 'UNFIT_GENERATION';
+  readonly view: string;
+  readonly version: number;
+  readonly problems: readonly string[];
+  constructor(view: string, version: number, problems: readonly string[]) {
+    const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
+    super(
+      `version ${version} of view "${view}" is not made live: ${problems[0] ?? ''}${more}. Wait for its build or repair it; to switch all the same: millrace view switch ${view} ${version} --force`,
+    );
+    this.view = view;
+    this.version = version;
+    this.problems = problems;
+  }
+}

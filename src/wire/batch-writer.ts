@@ -250,3 +250,21 @@ export class BatchBuilder {
     this.#buffer = grown;
   }
 }
+
+/** Returns an EventBatch of one event of a batch, with the batch's source. */
+export function batchOfOne(
+  bytes: Buffer,
+  {
+    offset,
+    length,
+    source,
+  }: { readonly offset: number; readonly length: number; readonly source: string },
+): Buffer {
+  const bound = 24 + 3 * source.length + length;
+  const out = Buffer.allocUnsafe(bound);
+  let at = writeString(out, 0, 0x12, source);
+  out[at++] = 0x1a;
+  at = writeVarint(out, at, length);
+  at += bytes.copy(out, at, offset, offset + length);
+  return out.subarray(0, at);
+}

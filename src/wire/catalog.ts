@@ -11,8 +11,10 @@ import { ConfigError, UnknownEventTypeError } from '../core/errors/input-errors.
 import { TYPE_PATTERN } from '../core/function-spec.ts';
 import { declarationOf, unsupported } from './event-declaration.ts';
 import { createType, DEFAULT_MAX_BYTES, type EventType } from './event-type.ts';
+import { isMasked, maskProblems } from './masked-fields.ts';
 import { describeExtended, ProtoFiles } from './proto-files.ts';
 import type { ProtoSource } from './proto-folder.ts';
+import { OWN_OPTIONS } from './proto-text.ts';
 
 export interface Catalog {
   readonly types: ReadonlyMap<string, EventType>;
@@ -44,6 +46,11 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
   if (problems.length === 0) resolve(root, problems);
   for (const { file, line, of } of files.dangling())
     problems.push(`${file}, line ${line}: an extension's target, ${of}, is no message`);
+  for (const { file, line, name } of files.unknown)
+    problems.push(
+      `${file}, line ${line}: Millrace has no option (${name}); it has ${OWN_OPTIONS.join(' and ')}, written without blanks`,
+    );
+  if (problems.length === 0) problems.push(...maskProblems(root));
   const types = new Map<string, EventType>();
   const declaredIn = new Map<string, string>();
   if (problems.length === 0) {
@@ -128,6 +135,11 @@ function eventTypeOf(
   );
   if (!field || field.type !== 'string' || field.repeated || field.map) {
     return refuse(`its subject "${subject}" is not a string field of it`);
+  }
+  if (isMasked(field)) {
+    return refuse(
+      `its subject "${subject}" is masked, but a subject stands in keys, lists and logs: take another field as the subject, or remove the mask`,
+    );
   }
   const unfit = [...unsupported(message), ...files.carried(message).map(describeExtended)];
   if (unfit.length > 0) return refuse(...unfit);

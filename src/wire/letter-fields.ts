@@ -37,6 +37,12 @@ export interface LetterFields {
   readonly events: number;
   /** Failed attempts, as JSON. */
   readonly history: string;
+  /** Group of the letter (src/core/letter-fingerprint.ts). */
+  readonly fingerprint: string;
+  /** Bytes of the event before its first edit. */
+  readonly original?: Buffer | undefined;
+  /** Edits of the event's data, as JSON. */
+  readonly edits?: string | undefined;
 }
 
 /** Names in the stream entry, in the order of writing. */
@@ -63,6 +69,9 @@ const NAMES = [
   'version',
   'events',
   'history',
+  'fingerprint',
+  'original',
+  'edits',
 ] as const satisfies readonly (keyof LetterFields)[];
 
 /** Returns field, value, field, value, … */

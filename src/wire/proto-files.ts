@@ -1,12 +1,12 @@
 /**
  * Parses .proto files into one protobufjs root, for the catalog and for the registry. Custom
- * options are left out. Google's files that protobufjs ships are added.
+ * options of other tools are left out. Google's files that protobufjs ships are added.
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import protobuf from 'protobufjs';
 import { BUNDLED, readBundled } from './bundled-protos.ts';
-import { stripOptions, type Extension } from './proto-text.ts';
+import { stripOptions, type Extension, type UnknownOption } from './proto-text.ts';
 
 /** Google's files that are read where a file imports them and no copy is given. */
 const GOOGLES = new Set(
@@ -31,6 +31,8 @@ export interface ExtendedMessage {
 export class ProtoFiles {
   readonly root = new protobuf.Root();
   readonly extensions: FoundExtension[] = [];
+  /** Options with names of Millrace's own that it does not have. */
+  readonly unknown: (UnknownOption & { readonly file: string })[] = [];
   readonly #keepCase: boolean;
   readonly #known: Set<string>;
 
@@ -41,7 +43,7 @@ export class ProtoFiles {
   constructor(names: readonly string[], keepCase: boolean) {
     this.#keepCase = keepCase;
     this.#known = new Set<string>([...BUNDLED, ...names]);
-    // options.proto is not parsed: its option is read from the parsed text of the users' files.
+    // options.proto is not parsed: its options are read from the parsed text of the users' files.
     for (const name of BUNDLED)
       if (!name.endsWith('options.proto')) this.#parse(name, readBundled(name));
   }
@@ -119,6 +121,7 @@ export class ProtoFiles {
   #parse(name: string, text: string): protobuf.IParserResult {
     const stripped = stripOptions(text);
     this.extensions.push(...stripped.extensions.map((extension) => ({ ...extension, file: name })));
+    this.unknown.push(...stripped.unknown.map((option) => ({ ...option, file: name })));
     // protobufjs reads the name from this global, which its types leave out
     const parse = protobuf.parse as typeof protobuf.parse & { filename: string | null };
     parse.filename = name;

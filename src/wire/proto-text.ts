@@ -20,9 +20,16 @@ export interface Extension {
   readonly line: number;
 }
 
+/** A custom option whose name begins with `millrace`, and that Millrace does not have. */
+export interface UnknownOption {
+  readonly name: string;
+  readonly line: number;
+}
+
 export interface StrippedText {
   readonly text: string;
   readonly extensions: readonly Extension[];
+  readonly unknown: readonly UnknownOption[];
 }
 
 interface Token {
@@ -31,8 +38,10 @@ interface Token {
   readonly end: number;
 }
 
-/** The only custom option that Millrace reads. */
-const OWN_OPTION = 'millrace.v1.event';
+/** The custom options that Millrace reads. */
+export const OWN_OPTIONS = ['millrace.v1.event', 'millrace.v1.masked'] as const;
+/** Beginning of a name that is meant for Millrace, also where blanks cut the name. */
+const OWN_PREFIX = /^\.?millrace(?:\.|$)/;
 
 /** Strips a text. An unfinished end stays as it is: the parser reports the missing part. */
 export function stripOptions(text: string): StrippedText {
@@ -59,6 +68,7 @@ class Stripper {
   readonly #tokens: Generator<Token, undefined>;
   readonly #cuts: [start: number, end: number][] = [];
   readonly #extensions: Extension[] = [];
+  readonly #unknown: UnknownOption[] = [];
   /** Scopes of the open blocks; '' for a block that is no scope. */
   readonly #scope: string[] = [];
   #package = '';
@@ -77,7 +87,7 @@ class Stripper {
       else if (token.text === 'extend') this.#extend(token);
       else if (token.text !== ';') this.#statement(token);
     }
-    return { text: this.#withoutCuts(), extensions: this.#extensions };
+    return { text: this.#withoutCuts(), extensions: this.#extensions, unknown: this.#unknown };
   }
 
   #next(): Token | undefined {
@@ -107,8 +117,17 @@ class Stripper {
     if (custom && token) this.#cuts.push([first.start, token.end]);
   }
 
+  /** Whether the option is for another tool. A misspelt name of Millrace's own is noted. */
   #isForeign(name: Token | undefined): boolean {
-    return name?.text.replace(/^\./, '') !== OWN_OPTION;
+    const text = name?.text.replace(/^\./, '');
+    if ((OWN_OPTIONS as readonly (string | undefined)[]).includes(text)) return false;
+    if (name && OWN_PREFIX.test(name.text))
+      this.#unknown.push({ name: name.text, line: this.#lineOf(name) });
+    return true;
+  }
+
+  #lineOf({ start }: Token): number {
+    return this.#text.slice(0, start).split('\n').length;
   }
 
   #extend(first: Token): void {
@@ -135,7 +154,7 @@ class Stripper {
       of,
       scope,
       fields,
-      line: this.#text.slice(0, first.start).split('\n').length,
+      line: this.#lineOf(first),
     });
   }
 

@@ -14,6 +14,7 @@ import { alertMetricsRoutes, alertRoutes } from '../../src/admin/alert-routes.ts
 import { startAdminServer } from '../../src/admin/server.ts';
 import { registerAlerts } from '../../src/cli/commands/alerts.ts';
 import { UsageError } from '../../src/cli/exit-status.ts';
+import { readEnvironment } from '../../src/config.ts';
 import { UnknownOutcomeError } from '../../src/core/errors/server-errors.ts';
 import { DEFAULT_RETRY } from '../../src/core/retry-policy.ts';
 import { readLag } from '../../src/lag/lag.ts';
@@ -668,7 +669,7 @@ receivers:
     host: '127.0.0.1',
     port: 0,
     token: undefined,
-    groups: [alertRoutes(bed), alertMetricsRoutes(bed)],
+    groups: [alertRoutes(bed, readEnvironment({})), alertMetricsRoutes(bed)],
     log: () => {},
   });
   t.teardown(() => admin.close());

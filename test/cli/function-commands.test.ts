@@ -55,6 +55,15 @@ t.test('bad use is refused before anything is opened', async (t) => {
     ['dlq', 'replay', id, '--all'],
     ['dlq', 'list', '--limit', '0'],
     ['dlq', 'list', '--what'],
+    ['dlq', 'list', '--group', 'mine'],
+    ['dlq', 'groups', 'extra'],
+    ['dlq', 'edit', id],
+    ['dlq', 'edit', 'x', '--data', '{}'],
+    ['dlq', 'edit', id, '--data', '{'],
+    ['dlq', 'rehearse'],
+    ['dlq', 'rehearse', 'x'],
+    ['dlq', 'replay', '--all', '--canary', '0'],
+    ['dlq', 'replay', '--all', '--resume', '0123456789ab'],
     ['dlq', 'show'],
     ['dlq', 'show', 'x'],
     ['rewind', 'f'],
@@ -176,6 +185,27 @@ t.test('lag, dlq, explain, rewind', { timeout: 115_000 }, async (t) => {
       kind: 'event',
       history: [{ attempt: 1 }],
     });
+  });
+
+  await t.test('dlq groups: letters by fault, and the choice of a group', async (t) => {
+    const { groups, ...counts } = JSON.parse(await ok('dlq', 'groups', '--json')) as {
+      groups: { group: string; example: string }[];
+    };
+    t.strictSame(counts, { letters: 2, vanished: 0, damaged: [] });
+    t.match(groups, [
+      { function: 'f', letters: 1, partitions: [p], error: { name: 'TestError' } },
+      { function: 'f', letters: 1, firstAt: /Z$/, lastAt: /Z$/ },
+    ]);
+    t.match(await ok('dlq', 'groups'), /^[0-9a-f]{12} +1 .+ f +note\.added +TestError: no/m);
+    for (const { group, example } of groups) {
+      const line = await ok('dlq', 'list', '--group', group, '--json');
+      t.match(JSON.parse(line), { id: example, group }, 'one line');
+      t.match(await ok('dlq', 'show', example), new RegExp(`^group +${group}$`, 'm'));
+      t.match(
+        await ok('dlq', 'purge', '--group', group, '--dry-run'),
+        /^1 dead letter \(1 event\) would be purged/,
+      );
+    }
   });
 
   await t.test('explain: an event, and those of a subject', async (t) => {

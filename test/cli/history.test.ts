@@ -144,6 +144,36 @@ t.test('history', async (t) => {
     );
   });
 
+  await t.test('the changes of the state, event by event', async (t) => {
+    const text = await run('order', 'A-1', '--aggregate', file, '--changes');
+    t.equal(text.error, null);
+    t.match(
+      text.out,
+      /^1 .*order\.created[\s\S]*~ status: "none" → "created"[\s\S]*\n2 [\s\S]*~ paymentId: null → "p1"[\s\S]*\n3 [\s\S]*~ status: "paid" → "cancelled"/,
+    );
+    const json = parseLines(
+      (await run('order', 'A-1', '--aggregate', file, '--changes', '--json', '--limit', '1')).out,
+    );
+    t.match(json, [
+      {
+        revision: 3,
+        type: 'order.cancelled',
+        changes: [{ path: ['status'], kind: 'changed', before: 'paid', after: 'cancelled' }],
+        more: false,
+      },
+    ]);
+    for (const [message, ...args] of [
+      [/add --aggregate/, '--changes'],
+      [/do not go together/, '--changes', '--aggregate', file, '--at', '2'],
+      [/a state has none/, '--masked', '--aggregate', file],
+    ] as const) {
+      const { error, out } = await run('order', 'A-1', ...args);
+      t.type(error, UsageError);
+      t.match(error?.message, message);
+      t.equal(out, '');
+    }
+  });
+
   await t.test('what cannot be printed is said, and nothing is printed', async (t) => {
     const wrong = async (message: RegExp, usage: boolean, ...args: string[]): Promise<void> => {
       const { error, out } = await run(...args);

@@ -8,6 +8,7 @@ import type { Redis } from 'ioredis';
 import t from 'tap';
 import { registerDlq } from '../../src/cli/commands/dlq.ts';
 import { registerExplain } from '../../src/cli/commands/explain.ts';
+import { registerFind } from '../../src/cli/commands/find.ts';
 import { registerFunctions } from '../../src/cli/commands/functions.ts';
 import { registerHistory } from '../../src/cli/commands/history.ts';
 import { registerLag } from '../../src/cli/commands/lag.ts';
@@ -18,6 +19,8 @@ import { registerPublish } from '../../src/cli/commands/publish.ts';
 import { registerScheduled } from '../../src/cli/commands/scheduled.ts';
 import { registerSchema } from '../../src/cli/commands/schema.ts';
 import { registerTail } from '../../src/cli/commands/tail.ts';
+import { registerTrace } from '../../src/cli/commands/trace.ts';
+import { registerTrend } from '../../src/cli/commands/trend.ts';
 import { registerView } from '../../src/cli/commands/view.ts';
 import { readLag } from '../../src/lag/lag.ts';
 import { noteLoss } from '../../src/lag/losses.ts';
@@ -43,12 +46,18 @@ const READING: readonly (readonly [Register, ...string[]])[] = [
   [registerOutbox, 'outbox', '--json'],
   [registerScheduled, 'scheduled', 'list', '--json'],
   [registerDlq, 'dlq', 'list', '--json'],
+  [registerDlq, 'dlq', 'groups', '--json'],
   [registerDlq, 'dlq', 'show', 'LETTER', '--payload', '--json'],
   [registerDlq, 'dlq', 'purge', '--all', '--dry-run', '--json'],
   [registerDlq, 'dlq', 'replay', '--all', '--dry-run', '--json'],
   [registerHistory, 'history', 'thing', 'a', '--json'],
   [registerExplain, 'explain', 'e1', '--json'],
   [registerExplain, 'explain', '--subject', 's', '--json'],
+  [registerFind, 'find', 'type == "test.event"', '--json'],
+  [registerFind, 'find', 'data.number == 1'],
+  [registerTrace, 'trace', 'e1'],
+  [registerTrend, 'trend'],
+  [registerTrend, 'trend', 'tally@1'],
   [registerView, 'view', 'get', 'tally', 's'],
   [registerView, 'view', 'list', 'tally'],
   [registerView, 'view', 'count', 'tally'],

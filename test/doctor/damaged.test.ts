@@ -53,7 +53,7 @@ const RESTS: Readonly<Record<string, readonly string[]>> = {
   index: [':v@1:*'],
   pass: [':v@1'],
   ...Object.fromEntries(
-    ['due', 'held', 'arrived', 'setup', 'dead', 'lease', 'helpers'].map((name) => [
+    ['due', 'held', 'arrived', 'setup', 'dead', 'groups', 'lease', 'helpers'].map((name) => [
       name,
       [':keeper'],
     ]),
@@ -64,12 +64,16 @@ const KEYS = [
   ...PARTITION_KEYS.flatMap((name) => (RESTS[name] ?? ['']).map((rest) => `mr:{0}:${name}${rest}`)),
   keys.members('keeper'),
   keys.presence('d-1'),
+  keys.replayRun('0123456789ab'),
   keys.limits(),
   keys.views(),
   keys.audit(),
   keys.registry('ids'),
   keys.registrySubject('note.added'),
   ...(['lease', 'state', 'silences'] as const).map((part) => keys.alerts(part)),
+  ...(['lease', 'state', 'marks'] as const).map((part) => keys.trend(part)),
+  keys.trendSamples('1m', null),
+  keys.trendSamples('10m', 'keeper'),
 ];
 
 /** Runs the cure as bash reads it. */

@@ -12,6 +12,7 @@ import {
   APPEND_ENTRIES,
   ARRIVALS,
   HOLDS_LEASE,
+  LETTER_GROUPS,
   SCHEDULE_EVENT,
 } from '../../src/redis/lua/shared.ts';
 import { startRedis, type TestLike } from '../../scripts/lab/redis-server.ts';
@@ -23,6 +24,7 @@ const commit = defineScript({
     APPEND_ENTRIES,
     SCHEDULE_EVENT,
     ARRIVALS,
+    LETTER_GROUPS,
     new URL('../../src/pipeline/commit/emit-events.lua', import.meta.url),
   ],
   keys: 'variable',
@@ -31,6 +33,7 @@ export const keys = createKeys('mr');
 export const FN = 'f';
 export const LANE = { fn: FN, partition: 0, consumer: OWNER };
 const TYPES = ['a', 'b'];
+const ABOUT = '{"name":"TestError","message":"#","frames":[],"type":"a","schema":0}';
 
 export interface ScriptLane {
   readonly fn: string;
@@ -119,8 +122,15 @@ export interface CommitCall {
   readonly entries?: readonly (readonly [number, string, number])[];
   /** unit, entry, delay, bytes */
   readonly parked?: readonly (readonly [number, number, number | '', string])[];
-  /** entry, type, events, fields, unit that it holds */
-  readonly dead?: readonly (readonly [number, string, number, readonly string[], number?])[];
+  /** entry, type, events, fields, unit that it holds, fingerprint */
+  readonly dead?: readonly (readonly [
+    number,
+    string,
+    number,
+    readonly string[],
+    number?,
+    string?,
+  ])[];
   /** unit, taken, settled, head, delay */
   readonly retries?: readonly (readonly [
     number,
@@ -154,6 +164,17 @@ export function commitPlan(
   call: CommitCall,
 ): { readonly partition: number; readonly keys: string[]; readonly args: RedisArg[] } {
   const { units = [], entries = [], parked = [], dead = [], retries = [] } = call;
+  const planKeys = [
+    keys.lease(0, fn),
+    keys.counters(0),
+    keys.due(0, fn),
+    keys.dead(0, fn),
+    keys.held(0, fn),
+    keys.arrived(0, fn),
+    ...TYPES.map((type) => keys.events(0, type)),
+    ...units.map((unit) => keys.parked(0, fn, unit)),
+    ...(dead.length > 0 ? [keys.groups(0, fn)] : []),
+  ];
   const args: RedisArg[] = [
     call.lease ?? lease,
     60_000,
@@ -169,29 +190,19 @@ export function commitPlan(
     0,
     0,
     0,
-    0,
+    planKeys.length,
     '',
     ...TYPES,
     ...units,
     ...inRuns(entries),
     ...parked.flat(),
   ];
-  for (const [entry, type, events, fields, holds = 0] of dead)
-    args.push(entry, type, events, holds, fields.length, ...fields);
+  for (const [entry, type, events, fields, holds = 0, fingerprint = '00000000000f'] of dead)
+    args.push(entry, type, events, holds, fingerprint, ABOUT, fields.length, ...fields);
   for (const [unit, taken, settled, head, delay] of retries)
     args.push(unit, taken, settled.length, ...settled.flat(), head, delay);
   // The records in hand are not named, and so not checked.
   args.push(...retries.map(() => ''));
-  const planKeys = [
-    keys.lease(0, fn),
-    keys.counters(0),
-    keys.due(0, fn),
-    keys.dead(0, fn),
-    keys.held(0, fn),
-    keys.arrived(0, fn),
-    ...TYPES.map((type) => keys.events(0, type)),
-    ...units.map((unit) => keys.parked(0, fn, unit)),
-  ];
   return { partition: 0, keys: planKeys, args };
 }
 export const add = async (

@@ -8,9 +8,10 @@ import t from 'tap';
 import { readLag } from '../../src/lag/lag.ts';
 import { connect, type Millrace } from '../../src/millrace.ts';
 import { aclRules, PARTS, type Part } from '../../src/redis/acl.ts';
+import { emittedId } from '../../scripts/lab/emitted-id.ts';
 import { startCluster } from '../../scripts/lab/redis-cluster.ts';
 import { startRedis } from '../../scripts/lab/redis-server.ts';
-import { until } from '../../scripts/lab/until.ts';
+import { is, until } from '../../scripts/lab/until.ts';
 import { createProject, NOTES_PROTO, parseLines } from '../cli/run-cli.ts';
 
 /** The tests' own event types are typed. This one is not among them. */
@@ -131,13 +132,20 @@ t.test('a deployment under the least rights', async (t) => {
   });
 
   await t.test('look', async (t) => {
+    const gone = emittedId('go', 'keeper', 0);
+    await until('the emitted event has come', async () =>
+      is((await run('reader', 'trace', gone)).status, 0),
+    );
     for (const args of [
       ['lag', '--types'],
       ['explain', 'bad', '--json'],
+      ['find', 'true'],
+      ['trend'],
       ['losses'],
       ['outbox'],
       ['scheduled', 'list'],
       ['dlq', 'list', '--json'],
+      ['dlq', 'groups', '--json'],
       ['history', 'book', 'b1', '--json'],
       ['view', 'list', 'books', '--index', 'notes'],
       ['view', 'status'],
@@ -151,6 +159,9 @@ t.test('a deployment under the least rights', async (t) => {
   });
 
   await t.test('operate', async (t) => {
+    const [letter] = parseLines(await ok('reader', 'dlq', 'list', '--json'));
+    const sameData = '{"book":"bad","number":1,"text":"bad"}';
+    await ok('admin', 'dlq', 'edit', String(letter?.['id']), '--data', sameData);
     await ok('admin', 'dlq', 'replay', '--all');
     await settled(producer, 1);
     await ok('admin', 'dlq', 'purge', '--all', '--yes');

@@ -2,9 +2,9 @@
  * Asks the real `buf` about many pairs of schemas in one run. Each pair is a package of its own.
  */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { projectDir } from '../../scripts/lab/redis-server.ts';
 
@@ -24,6 +24,11 @@ export async function bufBans(pairs: readonly Pair[]): Promise<readonly (readonl
         writeFileSync(join(dir, side, `p${i}/a.proto`), pair[side](`p${i}`));
       }
     });
+    for (const side of ['old', 'fresh']) {
+      const options = 'millrace/v1/options.proto';
+      mkdirSync(dirname(join(dir, side, options)), { recursive: true });
+      copyFileSync(join(projectDir, 'proto', options), join(dir, side, options));
+    }
     // The binary itself is called, because the script in .bin starts a Node for each run.
     const own = join(
       projectDir,

@@ -441,6 +441,16 @@ export const ROWS: readonly Row[] = [
     'BAD/BAD',
     'ONEOF_CHANGED',
   ),
+  row('a mask added', M('int32 f = 2;'), M('int32 f = 2 [(millrace.v1.masked) = true];'), 'ok/ok'),
+  warned(
+    row(
+      'a mask removed',
+      M('int32 f = 2 [(millrace.v1.masked) = true];'),
+      M('int32 f = 2 [(millrace.v1.masked) = false];'),
+      'ok/ok',
+    ),
+    'MASK_REMOVED',
+  ),
   {
     ...row(
       'proto2: required added',
@@ -484,5 +494,6 @@ export const ROWS: readonly Row[] = [
 ];
 
 export function textOf(body: string, syntax = 'proto3', pack = 'a'): string {
-  return `syntax = "${syntax}";\npackage ${pack};\n${body}\n`;
+  const own = body.includes('(millrace.') ? 'import "millrace/v1/options.proto";\n' : '';
+  return `syntax = "${syntax}";\npackage ${pack};\n${own}${body}\n`;
 }

@@ -9,7 +9,12 @@ import { readTop, type FunctionSample, type TopSample } from '../../src/top/samp
 import { painted, textOf, widthOf } from '../../src/top/screen-line.ts';
 import { sparkline } from '../../src/top/sparkline.ts';
 import { FIRST_VIEW, pressed, rowsOf, type TopView } from '../../src/top/view.ts';
-import { announcePresence, type Presence } from '../../src/pipeline/ownership/presence.ts';
+import {
+  announcePresence,
+  readDispatchers,
+  removePresence,
+  type Presence,
+} from '../../src/pipeline/ownership/presence.ts';
 import { events, makeBed, publish, specOf, startLane } from '../pipeline/bare-lane.ts';
 
 const PLACE = { namespace: 'mr', target: 'unix:/srv/redis.sock', everyMs: 1000 };
@@ -100,6 +105,7 @@ t.test('sparklines', async (t) => {
   t.equal(sparkline([1, 1_000_000], 4), '  ▂█', 'a trickle is not nothing');
   t.equal(sparkline([9, 1, 2], 2), '▅█', 'the newest values, by the largest that is shown');
   t.equal(sparkline([1], 0), '');
+  t.equal(sparkline([null, 1, null, 2], 5), '  ▅ █', 'an unknown value is a space');
 });
 
 t.test('rates come from two looks, and a rewind is none', async (t) => {
@@ -303,7 +309,7 @@ t.test('a look at a real deployment', async (t) => {
   t.match(before.functions, [{ name: 'keeper', lag: 3, owners: ['test', null] }]);
   t.strictSame(before.dispatchers, [{ dispatcher: 'test' }], 'without a record');
   await lane.drain();
-  const presence = { ...D1, dispatcher: 'test' };
+  const presence = { ...D1, dispatcher: 'test', functions: { keeper: '0123456789ab' } };
   await announcePresence(bed.connection, bed.keys, presence);
   const after = await readTop(bed);
   t.match(after.functions, [{ lag: 0, done: 3 }]);
@@ -312,4 +318,20 @@ t.test('a look at a real deployment', async (t) => {
   t.ok(ttl > 0, 'the record goes with its dispatcher');
   await bed.connection.command('SET', bed.keys.presence('test'), '{"threads":"many"');
   t.strictSame((await readTop(bed)).dispatchers, [{ dispatcher: 'test' }], 'a damaged record');
+});
+
+t.test('a dispatcher that stops leaves a farewell, also when the memory is full', async (t) => {
+  const { redis, connection, keys } = await makeBed(t);
+  await announcePresence(connection, keys, { ...D1, dispatcher: 'stops' });
+  await announcePresence(connection, keys, { ...D1, dispatcher: 'works' });
+  await redis.client().config('SET', 'maxmemory', '1');
+  await removePresence(connection, keys, 'stops');
+  const found = await readDispatchers(connection, keys, ['stops', 'works', 'unknown']);
+  t.strictSame(
+    [...found],
+    [
+      ['stops', 'left'],
+      ['works', { ...D1, dispatcher: 'works' }],
+    ],
+  );
 });

@@ -3,10 +3,17 @@
  * So dispatchers may scale to zero, and a laptop may look at another deployment.
  */
 import type { Command } from 'commander';
-import { createMetrics, listenAdmin, recentLag, type AdminListening } from '../../admin/admin.ts';
+import {
+  createMetrics,
+  listenAdmin,
+  listenWaiting,
+  recentLag,
+  type AdminListening,
+} from '../../admin/admin.ts';
 import { createOnlooker } from '../../admin/onlooker.ts';
 import type { AdminServer } from '../../admin/server.ts';
 import { startAlerts } from '../../admin/start-alerts.ts';
+import { startTrend } from '../../admin/start-trend.ts';
 import { DEFAULT_PORT } from '../../config.ts';
 import { sleep } from '../../core/clock.ts';
 import type { Deployment } from '../../deployment.ts';
@@ -19,6 +26,9 @@ import { createLogger } from '../create-logger.ts';
 /** Pause between two looks at the deployment's settings, ms. */
 const LOOK_MS = 1000;
 
+/** Time after which a person is told that Redis does not answer, ms. */
+const SLOW_MS = 1500;
+
 interface AdminFlags {
   readonly allowChanges?: boolean;
   readonly alerts?: boolean;
@@ -29,14 +39,18 @@ export function registerAdmin(program: Command, context: LongRunningContext): vo
     .command('admin')
     .description('serve metrics and the HTTP API of the deployment, without running functions')
     .option('--allow-changes', 'accept requests that change something (default: refuse them)')
-    .option('--alerts', 'evaluate alerts too, when no dispatcher does (default: only show them)')
+    .option(
+      '--alerts',
+      'evaluate alerts and keep the trend too, when no dispatcher does (default: only show them)',
+    )
     .addHelpText(
       'after',
       `
 The server has the paths of the admin server of millrace start: /metrics, /api/lag, the schema
 registry and others. It listens at MILLRACE_HOST and MILLRACE_PORT.
 /healthz is 200 as long as the process lives. /readyz is 200 while Redis answers.
-The process writes nothing into Redis. With --alerts it writes the state of the alerts.
+The process writes nothing into Redis. With --alerts it writes the state of the alerts, and the
+trend (MILLRACE_TREND=off leaves that out).
 A deployment that nobody has started yet is shown as empty.
 Logs go to stdout as JSON lines. SIGTERM or SIGINT ends the process with exit status 0.
 
@@ -44,10 +58,18 @@ Examples:
   REDIS_URL=rediss://looker:secret@redis.example:6380 millrace admin
   MILLRACE_HOST=0.0.0.0 MILLRACE_TOKEN=secret millrace admin --allow-changes`,
     )
-    .action((flags: AdminFlags) => admin(flags, context));
+    .action((flags: AdminFlags) => serveAdmin(flags, context, (url) => `admin ${url}`));
 }
 
-async function admin(flags: AdminFlags, context: LongRunningContext): Promise<void> {
+/**
+ * Serves until a signal.
+ * @param ready says in a line where the server listens
+ */
+export async function serveAdmin(
+  flags: AdminFlags,
+  context: LongRunningContext,
+  ready: (url: string) => string,
+): Promise<void> {
   const stop = context.takeStop();
   const environment = context.environment();
   const log = logWith(await createLogger(environment.LOG_LEVEL));
@@ -55,27 +77,48 @@ async function admin(flags: AdminFlags, context: LongRunningContext): Promise<vo
   let port = environment.MILLRACE_PORT ?? DEFAULT_PORT;
   let told = false;
   while (!stop.first.aborted) {
-    const deployment = await context.open({
-      protoDir: null,
-      anew: true,
-      log,
-      name: 'admin',
-      failFast: 'none',
-    });
+    let trouble: string | null = null;
+    // A server that is away must not keep a person from a page: the page says what is wrong.
+    const waiting = await listenWaiting(environment, port, log, () => trouble);
+    port = waiting.port;
+    const slow = setTimeout(
+      () => context.err(`millrace: Redis does not answer yet: ${ready(waiting.url)} says why`),
+      SLOW_MS,
+    );
+    const deployment = await context
+      .open({
+        protoDir: null,
+        anew: true,
+        log: (level, text, facts) => {
+          if (level === 'warn' || level === 'error') trouble = troubleOf(text, facts);
+          log(level, text, facts);
+        },
+        name: 'admin',
+        failFast: 'none',
+      })
+      .finally(() => {
+        clearTimeout(slow);
+        return waiting.close();
+      });
     const lag = recentLag(deployment);
     const alerts = flags.alerts === true ? await startAlerts(deployment, lag) : null;
+    const trend = flags.alerts === true ? startTrend(deployment, lag) : null;
     const server = await listen(deployment, lag, { port, readOnly });
-    // Port 0 was any free port. Later rounds keep that port.
-    port = server.port;
     if (!told)
       context.err(
-        `millrace: ready: admin ${server.url}${readOnly ? ', read-only' : ''}, ${deployment.ownsServer ? 'embedded server' : deployment.connection.target}`,
+        `millrace: ready: ${ready(server.url)}${readOnly ? ', read-only' : ''}, ${deployment.ownsServer ? 'embedded server' : deployment.connection.target}`,
       );
     told = true;
     await untilOtherPartitions(deployment, stop.first);
-    await Promise.all([server.close(), alerts?.stop()]);
+    await Promise.all([server.close(), alerts?.stop(), trend?.stop()]);
     await deployment.close();
   }
+}
+
+/** Returns a line of the log with its error. */
+function troubleOf(text: string, facts: Readonly<Record<string, unknown>> | undefined): string {
+  const error = facts?.['err'];
+  return error instanceof Error ? `${text}: ${error.message}` : text;
 }
 
 function listen(

@@ -1,6 +1,7 @@
 /** `millrace alerts silence`: has the receivers not told of some alerts until a time. */
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
+import { isoTime } from '../../core/rfc3339.ts';
 import { readAlerts, type RuleLabels } from '../../alerts/alert-store.ts';
 import { labelsOfRules, silenceFault } from '../../alerts/known-rules.ts';
 import { AlertRulesError, parseAlertTime, readAlertSettings } from '../../alerts/rules-file.ts';
@@ -15,7 +16,7 @@ import { audited } from '../audited.ts';
 import type { Deployment } from '../../deployment.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
-import { isoTime, printable, safeJson } from '../printable.ts';
+import { printable, safeJson } from '../printable.ts';
 import { table } from '../table.ts';
 import { serverTime } from '../../redis/server-time.ts';
 

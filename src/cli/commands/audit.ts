@@ -1,14 +1,16 @@
 /** `millrace audit`: the changes that operators made. Reads only. */
 import type { Command } from 'commander';
+import { isoTime } from '../../core/rfc3339.ts';
 import { AUDIT_RECORDS } from '../../audit/make-audited.ts';
 import { readAudit, type AuditedChange } from '../../audit/read-audit.ts';
 import type { CliContext } from '../context.ts';
 import { formatCount, wholeNumber } from '../options.ts';
-import { isoTime, printable, safeJson } from '../printable.ts';
+import { printable, safeJson } from '../printable.ts';
 import { table } from '../table.ts';
 
 interface AuditFlags {
   readonly limit: number;
+  readonly payload?: boolean;
   readonly json?: boolean;
 }
 
@@ -17,6 +19,10 @@ export function registerAudit(program: Command, context: CliContext): void {
     .command('audit')
     .description('show the changes that operators made, with the state before and after')
     .option('--limit <n>', 'show at most this many, the newest', wholeNumber(1, AUDIT_RECORDS), 50)
+    .option(
+      '--payload',
+      'with --json: also data of payloads that edits have changed; it may be confidential',
+    )
     .option('--json', 'print one JSON object a line, with arguments, before and after')
     .addHelpText(
       'after',
@@ -40,12 +46,13 @@ async function audit(flags: AuditFlags, context: CliContext): Promise<void> {
   const newest = await readAudit(await context.open({ protoDir: null, anew: true }), flags.limit);
   const changes = newest.reverse();
   if (flags.json) {
-    for (const { atMs, endedMs, ...change } of changes)
+    for (const { atMs, endedMs, data, ...change } of changes)
       context.out(
         safeJson({
           at: isoTime(atMs),
           ended: endedMs === null ? null : isoTime(endedMs),
           ...change,
+          ...(flags.payload ? { data } : {}),
         }),
       );
     return;

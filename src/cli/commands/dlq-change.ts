@@ -1,18 +1,17 @@
-/** `millrace dlq replay` and `purge`: changes of the dead letters that a command line chooses. */
-import type { Deployment } from '../../deployment.ts';
+/** `millrace dlq purge`, and the shared parts of all changes of chosen dead letters. */
+import type { Change } from '../../audit/make-audited.ts';
 import { listDeadLetters } from '../../pipeline/dead/dead-letters.ts';
 import { purgeDeadLetters, type LetterPlace } from '../../pipeline/dead/purge.ts';
-import { replayDeadLetter } from '../../pipeline/dead/replay.ts';
 import { audited } from '../audited.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural } from '../options.ts';
-import { printable, safeJson } from '../printable.ts';
+import { safeJson } from '../printable.ts';
 import { checkIds, filterOf, type FilterFlags } from './dlq-filter.ts';
 
 const PURGE_AT_ONCE = 200;
 /** Letters between two lines of progress. */
-const PROGRESS_LETTERS = 1000;
+export const PROGRESS_LETTERS = 1000;
 
 export interface ChangeFlags extends FilterFlags {
   readonly all?: boolean;
@@ -21,74 +20,27 @@ export interface ChangeFlags extends FilterFlags {
 }
 
 /** Checks that a command without ids and filters has --all. Runs before a deployment is opened. */
-function checkScope(ids: readonly string[], flags: ChangeFlags): void {
-  const narrowed = [flags.function, flags.type, flags.subject, flags.reason, flags.event].some(
-    (value) => value !== undefined,
-  );
+export function checkScope(ids: readonly string[], flags: ChangeFlags): void {
+  const { function: fn, type, subject, reason, event, group } = flags;
+  const filters = [fn, type, subject, reason, event, group];
+  const narrowed = filters.some((value) => value !== undefined);
   if (ids.length === 0 && !narrowed && !flags.all)
     throw new UsageError(
-      'give ids of letters, a filter (--function, --type, --subject, --reason, --event), or --all',
+      'give ids of letters, a filter (--function, --type, --subject, --reason, --event, --group), or --all',
     );
   if (ids.length > 0 && flags.all) throw new UsageError('give ids of letters or --all, not both');
   checkIds(ids, 1024);
 }
 
-interface Chosen {
-  readonly ids: readonly string[];
-  readonly flags: ChangeFlags;
-  readonly deployment: Deployment;
-}
-
-/** Makes the change, and records it. A dry run changes nothing, and is not recorded. */
-function changing(
+/** Returns the change of chosen letters, for the audit log. */
+export function letterChangeOf(
   action: string,
-  { ids, flags, deployment }: Chosen,
-  make: () => Promise<void>,
-  after: () => object,
-): Promise<void> {
-  if (flags.dryRun) return make();
-  const { yes: _yes, dryRun: _dryRun, json: _json, ...wanted } = flags;
-  const target = flags.function ?? flags.type ?? ids.join(' ');
-  return audited(deployment, { action, target, wanted: { ids, ...wanted }, make, after });
-}
-
-/** Replays the chosen letters, and prints the result. */
-export async function replay(
   ids: readonly string[],
   flags: ChangeFlags,
-  context: LongRunningContext,
-): Promise<void> {
-  checkScope(ids, flags);
-  const deployment = await context.open({ protoDir: null });
-  checkIds(ids, deployment.partitions);
-  const result = { replayed: 0, gone: 0, notReplayable: 0, dryRun: flags.dryRun === true };
-  let seen = 0;
-  const replayAll = async (): Promise<void> => {
-    for await (const letter of listDeadLetters(deployment, filterOf(flags, ids))) {
-      seen++;
-      if (letter.kind !== 'event') {
-        result.notReplayable++;
-        context.err(
-          `millrace: dead letter ${letter.id} cannot be replayed: its content could not be read (${printable(letter.reason)})`,
-        );
-      } else if (flags.dryRun) result.replayed++;
-      else
-        result[(await replayDeadLetter(deployment, letter)) === 'replayed' ? 'replayed' : 'gone']++;
-      if (seen % PROGRESS_LETTERS === 0) context.err(`millrace: ${plural(seen, 'letter')} so far`);
-    }
-  };
-  await changing('dlq replay', { ids, flags, deployment }, replayAll, () => {
-    const { replayed, gone, notReplayable } = result;
-    return { replayed, gone, notReplayable };
-  });
-  result.gone += missing(ids, seen, flags, context);
-  if (flags.json) context.out(safeJson(result));
-  else
-    context.out(
-      `${plural(result.replayed, 'dead letter')} ${flags.dryRun ? 'would be replayed' : 'replayed'}${result.gone > 0 ? `, ${result.gone} gone already` : ''}${result.notReplayable > 0 ? `, ${result.notReplayable} cannot be replayed` : ''}`,
-    );
-  if (result.notReplayable > 0)
-    throw new Error(`${plural(result.notReplayable, 'dead letter')} cannot be replayed`);
+): Pick<Change<never>, 'action' | 'target' | 'wanted'> {
+  const { yes: _yes, dryRun: _dryRun, json: _json, ...wanted } = flags;
+  const target = flags.function ?? flags.type ?? flags.group ?? ids.join(' ');
+  return { action, target, wanted: { ids, ...wanted } };
 }
 
 /** Deletes the chosen letters, and prints the result. */
@@ -122,13 +74,21 @@ export async function purge(
         type: letter.type,
         events: letter.events,
         subject: letter.subject,
+        fingerprint: letter.fingerprint,
       });
       if (places.length >= PURGE_AT_ONCE) await flush();
       if (seen % PROGRESS_LETTERS === 0) context.err(`millrace: ${plural(seen, 'letter')} so far`);
     }
     await flush();
   };
-  await changing('dlq purge', { ids, flags, deployment }, purgeAll, () => ({ purged, events }));
+  // A dry run changes nothing, and is not recorded.
+  if (flags.dryRun) await purgeAll();
+  else
+    await audited(deployment, {
+      ...letterChangeOf('dlq purge', ids, flags),
+      make: purgeAll,
+      after: () => ({ purged, events }),
+    });
   const gone = seen - purged + missing(ids, seen, flags, context);
   if (flags.json) context.out(safeJson({ purged, gone, events, dryRun: flags.dryRun === true }));
   else
@@ -142,7 +102,7 @@ export async function purge(
  * have kept them out.
  * @returns their number
  */
-function missing(
+export function missing(
   ids: readonly string[],
   seen: number,
   flags: ChangeFlags,

@@ -1,11 +1,12 @@
 /** The choice of dead letters on a command line: filters and ids. */
-import { Option, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { ENTRY_REASONS, FAILURE_REASONS } from '../../core/thread-protocol.ts';
 import {
   DeadLetterIdError,
   parseLetterId,
   type DeadLetterFilter,
 } from '../../pipeline/dead/dead-letters.ts';
+import { checkGroup, LetterGroupError } from '../../pipeline/dead/letter-groups.ts';
 import { UsageError } from '../exit-status.ts';
 import { wholeNumber } from '../options.ts';
 
@@ -15,6 +16,7 @@ export interface FilterFlags {
   readonly subject?: string;
   readonly reason?: string;
   readonly event?: string;
+  readonly group?: string;
   readonly limit?: number;
   readonly json?: boolean;
 }
@@ -31,7 +33,18 @@ export function filtered(command: Command): Command {
       ]),
     )
     .option('--event <id>', 'letters of the event with this id only')
+    .option('--group <group>', 'letters of this group only; dlq groups prints them', groupName)
     .option('--limit <n>', 'at most this many letters', wholeNumber(1, Number.MAX_SAFE_INTEGER));
+}
+
+function groupName(text: string): string {
+  try {
+    checkGroup(text);
+    return text;
+  } catch (error) {
+    if (error instanceof LetterGroupError) throw new InvalidArgumentError(error.message);
+    throw error;
+  }
 }
 
 /** Returns the filter of the flags, and of ids if there are any. */
@@ -42,6 +55,7 @@ export function filterOf(flags: FilterFlags, ids?: readonly string[]): DeadLette
     subject: flags.subject,
     reason: flags.reason,
     eventId: flags.event,
+    group: flags.group,
     limit: flags.limit,
     ...(ids && ids.length > 0 ? { ids: [...new Set(ids)] } : {}),
   };

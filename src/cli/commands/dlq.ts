@@ -1,5 +1,6 @@
-/** `millrace dlq`: dead letters: list, show, replay, purge. */
-import type { Command } from 'commander';
+/** `millrace dlq`: dead letters. */
+import { Option, type Command } from 'commander';
+import { isoTime } from '../../core/rfc3339.ts';
 import { readEvent } from '../../wire/batch-reader.ts';
 import type { Deployment } from '../../deployment.ts';
 import {
@@ -7,12 +8,19 @@ import {
   listDeadLetters,
   type DeadLetter,
 } from '../../pipeline/dead/dead-letters.ts';
+import { GROUPS } from '../../pipeline/dead/letter-groups.ts';
+import { showError } from '../../payload/show-error.ts';
 import { plainJson } from '../../wire/payload-json.ts';
 import type { LongRunningContext } from '../context.ts';
+import { maskedData } from '../masked-event.ts';
 import { plural } from '../options.ts';
-import { isoTime, printable, printableLines, safeJson } from '../printable.ts';
+import { printable, printableLines, safeJson } from '../printable.ts';
 import { table } from '../table.ts';
-import { purge, replay, type ChangeFlags } from './dlq-change.ts';
+import { purge, type ChangeFlags } from './dlq-change.ts';
+import type { EditFlags } from './dlq-edit.ts';
+import { printGroups, type GroupsFlags } from './dlq-groups.ts';
+import type { RehearseFlags } from './dlq-rehearse.ts';
+import { paced, replay, type ReplayFlags } from './dlq-replay.ts';
 import { checkIds, filtered, filterOf, type FilterFlags } from './dlq-filter.ts';
 
 /**
@@ -23,7 +31,7 @@ const TABLE_ROWS = 200;
 export function registerDlq(program: Command, context: LongRunningContext): void {
   const dlq = program
     .command('dlq')
-    .description('list, show, replay or purge dead letters')
+    .description('list, group, show, rehearse, edit, replay or purge dead letters')
     .addHelpText(
       'after',
       `
@@ -31,12 +39,20 @@ The id of a letter, such as inventory/3/1795450694309-0, names its function, its
 entry in the dead letters.
 
 Examples:
+  millrace dlq groups
   millrace dlq list --function inventory --reason attempts
   millrace dlq show inventory/3/1795450694309-0 --payload
-  millrace dlq replay --function inventory --all
+  millrace dlq rehearse --group 3f0c6a1be29d --limit 3
+  millrace dlq replay --group 3f0c6a1be29d --canary 10 --stop-at 5%
   millrace dlq purge --type order.created --dry-run`,
     );
+  registerLooks(dlq, context);
+  registerMending(dlq, context);
+  registerChanges(dlq, context);
+}
 
+/** Commands that only look. */
+function registerLooks(dlq: Command, context: LongRunningContext): void {
   filtered(
     dlq
       .command('list')
@@ -44,6 +60,21 @@ Examples:
   )
     .option('--json', 'print one JSON object a line')
     .action((flags: FilterFlags) => list(flags, context));
+
+  dlq
+    .command('groups')
+    .description('print dead letters by fault: how many, since when, and how many in each hour')
+    .option('--function <name>', 'letters of this function only')
+    .option('--json', 'print one JSON object')
+    .addHelpText(
+      'after',
+      `
+Letters of a group have the same function, event type, schema, error name, message without its ids
+and numbers, and top frames of the stack. The counts are kept: no letter is read.
+"other": letters of a function with more than 100 groups in a partition.
+"unclassified": letters that an older version wrote.`,
+    )
+    .action((flags: GroupsFlags) => printGroups(flags, context));
 
   dlq
     .command('show')
@@ -55,32 +86,107 @@ Examples:
       '--payload',
       'decode the payload too, by the types under ./proto; it may be confidential',
     )
+    .option(
+      '--masked',
+      'leave out what may be confidential: masked fields, messages and causes of errors',
+    )
     .option('--json', 'print one JSON object')
-    .action((id: string, flags: { readonly payload?: boolean; readonly json?: boolean }) =>
-      show(id, flags, context),
-    );
+    .action((id: string, flags: ShowFlags) => show(id, flags, context));
+}
 
+/** Commands over the event of a letter. Their modules are loaded when needed: they are large. */
+function registerMending(dlq: Command, context: LongRunningContext): void {
   filtered(
     dlq
-      .command('replay')
+      .command('rehearse')
       .description(
-        'try dead events again: each moves to the retries of its function, with all its attempts',
+        'run dead events through the functions as they are now, and write nothing to Redis',
       ),
   )
     .argument('[ids...]', 'ids of letters; without ids, give a filter or --all')
     .option('--all', 'all letters that pass the filters; needed without ids and filters')
-    .option('--dry-run', 'count only, change nothing')
+    .option('--dir <dir>', 'folder of the function files', './workers')
+    .option('--proto <dir>', 'folder of the .proto files that declare the event types', './proto')
+    .option(
+      '--external-effects-happen',
+      'confirm that the handlers run, with all their effects outside Millrace',
+    )
+    .option('--yes', 'the same as --external-effects-happen')
+    .option('--json', 'print one JSON object a line, for each event')
+    .addHelpText(
+      'after',
+      `
+The command shows the outcome, and the failure if there is one. It shows the rows that a view would
+write as a difference, the events that would be emitted, and logs and prints of the function.
+Without ids and --limit it takes 10 letters.
+A rehearsal cannot catch what a handler does by itself: requests, writes to other databases and
+files HAPPEN. So the command counts first, and runs with --external-effects-happen only.
+Exit status 1 if an event is not done.`,
+    )
+    .action(async (ids: string[], flags: RehearseFlags) =>
+      (await import('./dlq-rehearse.ts')).rehearse(ids, flags, context),
+    );
+
+  dlq
+    .command('edit')
+    .description('give a dead event other data, checked and encoded by the schema of its type')
+    .argument('<id>', 'id of the letter')
+    .requiredOption('--data <json>', 'new data as JSON, or @file')
+    .addOption(
+      new Option(
+        '--schema <which>',
+        'schema of the new data: the type under ./proto, or the schema that the event was written with',
+      ).choices(['local', 'writer']),
+    )
+    .option('--dry-run', 'check and show the difference only, change nothing')
+    .option('--json', 'print the result as one JSON object')
+    .addHelpText(
+      'after',
+      `
+The letter is replaced by a new one, whose id is printed. The event keeps its id, subject, source,
+time and position. The letter keeps the bytes of the event before its first edit, and notes the edit
+in its history. Default of --schema: local where ./proto declares the type.
+
+Example:
+  millrace dlq edit inventory/3/1795450694309-0 --data @fixed.json --dry-run`,
+    )
+    .action(async (id: string, flags: EditFlags) =>
+      (await import('./dlq-edit.ts')).edit(id, flags, context),
+    );
+}
+
+/** Commands that take letters away. */
+function registerChanges(dlq: Command, context: LongRunningContext): void {
+  paced(
+    filtered(
+      dlq
+        .command('replay')
+        .description(
+          'try dead events again: each moves to the retries of its function, with all its attempts',
+        ),
+    ),
+  )
+    .argument('[ids...]', 'ids of letters; without ids, give a filter, --all or --resume')
+    .option('--all', 'all letters that pass the filters; needed without ids and filters')
+    .option('--dry-run', 'count, and show some letters; change nothing')
     .option('--json', 'print the result as one JSON object')
     .addHelpText(
       'after',
       `
 Each letter moves in one step. After an interruption it is in the dead letters or in the retries,
-never in both or in neither. Run the command again to go on.
-Exit status 1 if a named letter is not there. The other letters are replayed.
+never in both or in neither. Only letters that were there at the start are replayed.
+The options --canary and --stop-at follow the events: one that dies again, or is parked again after
+an attempt, has failed. The share of failures counts from 20 outcomes on, and at the end.
+A replay that stops, or is interrupted by Ctrl-C, prints its --resume. It is kept for seven days.
+Exit status 1 if the replay stopped, or if a named letter is not there. The other letters are
+replayed.
 A letter of kind "entry" cannot be replayed, because its entry could not be decoded. It is reported,
-the other letters are replayed, and the exit status is 1.`,
+the other letters are replayed, and the exit status is 1.
+
+Example:
+  millrace dlq replay --function inventory --canary 10 --rate 50/s --stop-at 5%`,
     )
-    .action((ids: string[], flags: ChangeFlags) => replay(ids, flags, context));
+    .action((ids: string[], flags: ReplayFlags) => replay(ids, flags, context));
 
   filtered(dlq.command('purge').description('delete dead letters for good'))
     .argument('[ids...]', 'ids of letters; without ids, give a filter or --all')
@@ -91,6 +197,32 @@ the other letters are replayed, and the exit status is 1.`,
     .action((ids: string[], flags: ChangeFlags) => purge(ids, flags, context));
 }
 
+interface ShowFlags {
+  readonly payload?: boolean;
+  readonly masked?: boolean;
+  readonly json?: boolean;
+}
+
+/**
+ * Returns the letter without texts that may quote data. These are messages and causes of errors,
+ * and lines of the stack that name no place in the code.
+ */
+function maskedLetter(letter: DeadLetter): DeadLetter {
+  const hidden = (error: { readonly name: string; readonly stack?: string }) => {
+    const { name, stack } = showError({ message: '', ...error }, 'masked');
+    return { name: name ?? 'Error', message: MASKED_TEXT, stack: stack.join('\n') };
+  };
+  return {
+    ...letter,
+    error: hidden(letter.error),
+    history: letter.history.map(({ atMs, attempt, name }) => {
+      const { name: shown, message } = hidden({ name });
+      return { atMs, attempt, name: shown, message };
+    }),
+  };
+}
+const MASKED_TEXT = '(masked)';
+
 function summary(letter: DeadLetter): Record<string, unknown> {
   return {
     id: letter.id,
@@ -99,6 +231,7 @@ function summary(letter: DeadLetter): Record<string, unknown> {
     subject: letter.subject,
     eventId: letter.eventId,
     reason: letter.reason,
+    ...(letter.fingerprint === '' ? {} : { group: letter.fingerprint }),
     error: {
       name: letter.error.name,
       message: letter.error.message,
@@ -153,15 +286,12 @@ async function list(flags: FilterFlags, context: LongRunningContext): Promise<vo
   );
 }
 
-async function show(
-  id: string,
-  flags: { readonly payload?: boolean; readonly json?: boolean },
-  context: LongRunningContext,
-): Promise<void> {
+async function show(id: string, flags: ShowFlags, context: LongRunningContext): Promise<void> {
   checkIds([id], 1024);
   const deployment = await context.open(flags.payload ? {} : { protoDir: null });
-  const letter = await getDeadLetter(deployment, id);
-  const payload = flags.payload ? payloadOf(letter, deployment) : null;
+  const found = await getDeadLetter(deployment, id);
+  const letter = flags.masked ? maskedLetter(found) : found;
+  const payload = flags.payload ? payloadOf(letter, deployment, flags.masked ?? false) : null;
   if (flags.json) {
     context.out(
       safeJson({
@@ -176,6 +306,7 @@ async function show(
         dispatcher: letter.dispatcher,
         version: letter.version,
         history: letter.history.map(({ atMs, ...attempt }) => ({ at: isoTime(atMs), ...attempt })),
+        edits: letter.edits.map(({ atMs, ...one }) => ({ at: isoTime(atMs), ...one })),
         ...(payload ?? {}),
       }),
     );
@@ -198,6 +329,7 @@ async function show(
     ['last failed', isoTime(letter.lastFailedMs) ?? '-'],
     ['dispatcher', letter.dispatcher],
     ['code version', letter.version],
+    ['group', letter.fingerprint === '' ? GROUPS.unclassified : letter.fingerprint],
     ['error', `${letter.error.name}: ${letter.error.message}`],
   ];
   if (letter.error.cause) facts.push(['caused by', letter.error.cause]);
@@ -209,6 +341,10 @@ async function show(
     context.out(
       `attempt ${attempt.attempt} at ${isoTime(attempt.atMs) ?? '-'}: ${printable(attempt.name)}: ${printable(attempt.message, 500)}${attempt.cause ? `; caused by ${printable(attempt.cause, 500)}` : ''}`,
     );
+  for (const { atMs, by, bytesBefore, bytesAfter } of letter.edits)
+    context.out(
+      `edited at ${isoTime(atMs) ?? '-'} by ${printable(by)}: ${bytesBefore} bytes before, ${bytesAfter} after`,
+    );
   if (payload === null)
     context.err(`millrace: ${letter.bytes.length} bytes of ${letter.kind}; --payload shows them`);
   else
@@ -217,23 +353,31 @@ async function show(
     );
 }
 
-/** Decodes the payload of a letter. If this fails, returns the bytes and the reason. */
+/**
+ * Decodes the payload of a letter. If this fails, returns the reason, and the bytes unless they are
+ * to be masked.
+ */
 function payloadOf(
   letter: DeadLetter,
   deployment: Deployment,
-): { payload: unknown } | { bytesBase64: string; undecodable: string } {
+  isMasked: boolean,
+):
+  | { payload: unknown; masked?: readonly string[] }
+  | { bytesBase64: string | null; undecodable: string } {
+  const { catalog } = deployment;
   try {
     if (letter.kind !== 'event') throw new Error(`the ${letter.kind} could not be read`);
-    const header = readEvent(letter.bytes);
-    const type = deployment.catalog.get(letter.type);
-    return {
-      payload: plainJson(
-        type.decode(
-          letter.bytes.subarray(header.dataOffset, header.dataOffset + header.dataLength),
-        ),
-      ),
-    };
+    const { dataOffset, dataLength } = readEvent(letter.bytes);
+    const data = catalog
+      .get(letter.type)
+      .decode(letter.bytes.subarray(dataOffset, dataOffset + dataLength));
+    if (!isMasked) return { payload: plainJson(data) };
+    const { data: left, masked } = maskedData(catalog, letter.type, data);
+    return { payload: plainJson(left), masked };
   } catch (error) {
-    return { bytesBase64: letter.bytes.toString('base64'), undecodable: (error as Error).message };
+    return {
+      bytesBase64: isMasked ? null : letter.bytes.toString('base64'),
+      undecodable: (error as Error).message,
+    };
   }
 }

@@ -3,6 +3,7 @@
  * running. Reads only.
  */
 import type { Command } from 'commander';
+import { isoTime } from '../../core/rfc3339.ts';
 import { formatPosition } from '../../core/position.ts';
 import {
   explain,
@@ -16,7 +17,7 @@ import { shownAge, shownCount } from '../state-lag.ts';
 import type { CliContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural, wholeNumber } from '../options.ts';
-import { duration, isoTime, printable, printableLines, safeJson } from '../printable.ts';
+import { duration, printable, printableLines, safeJson } from '../printable.ts';
 
 interface ExplainFlags {
   readonly subject?: string;

@@ -5,22 +5,29 @@ import type { Command } from 'commander';
 import type { Aggregate, RecordedEvent } from '../../define/define-aggregate.ts';
 import { CorruptDataError } from '../../core/errors/data-errors.ts';
 import { UnknownEventTypeError } from '../../core/errors/input-errors.ts';
-import { parseTimeArgument } from '../../core/rfc3339.ts';
+import { isoTime, parseTimeArgument } from '../../core/rfc3339.ts';
+import type { Deployment } from '../../deployment.ts';
 import { Millrace } from '../../millrace.ts';
 import { compileScript } from '../../pipeline/run/compile-scripts.ts';
+import { aggregateSteps } from '../../store/aggregate-steps.ts';
 import type { EventStore } from '../../store/event-store.ts';
+import { readSlider, type Slider, type SliderStep } from '../../store/history-slider.ts';
 import { plainJson } from '../../wire/payload-json.ts';
+import { changeJson, changeLines } from '../changes.ts';
 import type { CliContext } from '../context.ts';
 import { formatEvent } from '../event-json.ts';
+import { formatMasked, maskedData } from '../masked-event.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural, wholeNumber } from '../options.ts';
-import { isoTime, printable, safeJson } from '../printable.ts';
+import { printable, safeJson } from '../printable.ts';
 
 interface HistoryFlags {
   readonly at?: string;
   readonly backwards?: boolean;
   readonly limit?: number;
   readonly aggregate?: string;
+  readonly changes?: boolean;
+  readonly masked?: boolean;
   readonly json?: boolean;
 }
 
@@ -46,6 +53,11 @@ export function registerHistory(program: Command, context: CliContext): void {
       '--aggregate <file>',
       'print the state instead, folded by the aggregate or decider that this file exports',
     )
+    .option('--changes', 'with --aggregate: print after each event what it changed in the state')
+    .option(
+      '--masked',
+      'leave out the fields that the schemas mask: null, and their paths in "masked"',
+    )
     .option(
       '--json',
       'events: one CloudEvents JSON object a line, with revision and position; state: one JSON object',
@@ -61,7 +73,8 @@ named, and the others are printed.
 Examples:
   millrace history order A-1
   millrace history order A-1 --backwards --limit 5 --json
-  millrace history order A-1 --at 2026-03-01T12:00:00Z --aggregate workers/_orders.ts`,
+  millrace history order A-1 --at 2026-03-01T12:00:00Z --aggregate workers/_orders.ts
+  millrace history order A-1 --changes --aggregate workers/_orders.ts`,
     )
     .action((category: string, id: string, flags: HistoryFlags) =>
       run(category, id, flags, context),
@@ -75,22 +88,38 @@ async function run(
   context: CliContext,
 ): Promise<void> {
   const at = flags.at === undefined ? undefined : parseAt(flags.at);
-  if (flags.aggregate !== undefined && (flags.backwards || flags.limit !== undefined))
-    throw new UsageError(
-      '--backwards and --limit are for events, not for the state: leave them out, or leave out --aggregate',
-    );
+  checkFlags(flags);
   const aggregate =
     flags.aggregate === undefined ? null : await loadAggregate(flags.aggregate, category);
-  const store = new Millrace(await context.open()).store();
+  const deployment = await context.open();
+  const store = new Millrace(deployment).store();
   const revision = await store.revision(category, id);
   if (revision === 0)
     throw new Error(`there is no history ${printable(category)} ${printable(id)}`);
-  const asked: Asked = { store, category, id, at, flags, context };
-  if (aggregate) await printState(asked, aggregate);
+  const asked: Asked = { deployment, store, category, id, at, flags, context };
+  if (aggregate && flags.changes) await printChanges(asked, aggregate);
+  else if (aggregate) await printState(asked, aggregate);
   else await printEvents(asked);
 }
 
+/** @throws UsageError */
+function checkFlags({ aggregate, backwards, limit, changes, masked, at }: HistoryFlags): void {
+  if (changes && aggregate === undefined)
+    throw new UsageError('--changes needs the code that folds the state: add --aggregate <file>');
+  if (changes && at !== undefined)
+    throw new UsageError('--changes and --at do not go together: leave one of them out');
+  if (aggregate !== undefined && (backwards || (limit !== undefined && !changes)))
+    throw new UsageError(
+      '--backwards and --limit are for events, not for the state: leave them out, or leave out --aggregate',
+    );
+  if (aggregate !== undefined && masked)
+    throw new UsageError(
+      '--masked goes by schemas, and a state has none: leave out --masked or --aggregate',
+    );
+}
+
 interface Asked {
+  readonly deployment: Deployment;
   readonly store: EventStore;
   readonly category: string;
   readonly id: string;
@@ -114,7 +143,8 @@ function parseAt(text: string): number | Date {
   return new Date(moment.ms);
 }
 
-async function printEvents({ store, category, id, at, flags, context }: Asked): Promise<void> {
+async function printEvents(asked: Asked): Promise<void> {
+  const { store, category, id, at, flags, context } = asked;
   const last = at instanceof Date ? await store.revisionAt(category, id, at) : at;
   if (last === 0) {
     context.err('millrace: the history had no event then');
@@ -136,7 +166,7 @@ async function printEvents({ store, category, id, at, flags, context }: Asked): 
       )) {
         next = event.revision + step;
         left--;
-        print(event, flags, context);
+        print(event, asked);
       }
       break;
     } catch (error) {
@@ -158,39 +188,98 @@ async function printEvents({ store, category, id, at, flags, context }: Asked): 
     );
 }
 
-function print(event: RecordedEvent, flags: HistoryFlags, context: CliContext): void {
+function print(event: RecordedEvent, { deployment, flags, context }: Asked): void {
   const header = { ...event, timeMs: event.time.getTime() };
-  const { revision, position } = event;
-  context.out(
-    flags.json
-      ? formatEvent(header, event.type, event.data, { revision, position })
-      : describe(event),
-  );
+  const { revision, position, type } = event;
+  const more = { revision, position };
+  const { catalog } = deployment;
+  if (flags.json)
+    context.out(
+      flags.masked
+        ? formatMasked(catalog, header, type, event.data, more)
+        : formatEvent(header, type, event.data, more),
+    );
+  else if (flags.masked) {
+    const { data, masked } = maskedData(catalog, type, event.data);
+    context.out(describe(event, data));
+    if (masked.length > 0) context.out(`   masked: ${printable(masked.join(', '), 2000)}`);
+  } else context.out(describe(event, event.data));
 }
 
-function describe(event: RecordedEvent): string {
+function describe(event: RecordedEvent, data: unknown): string {
   const attributes = Object.entries(event.extensions).map(([name, value]) => `  ${name}=${value}`);
   return [
     printable(
       `${event.revision}  ${isoTime(event.time.getTime()) ?? '-'}  ${event.type}  by ${event.source}${attributes.join('')}  (${event.id} at ${event.position})`,
       1000,
     ),
-    `   ${printable(safeJson(plainJson(event.data)), 2000)}`,
+    `   ${printable(safeJson(plainJson(data)), 2000)}`,
   ].join('\n');
+}
+
+/** Prints the changes of each event, a page at a time. The last `limit` events, or all. */
+async function printChanges(
+  { deployment, store, category, id, flags, context }: Asked,
+  aggregate: Aggregate<unknown>,
+): Promise<void> {
+  const steps = aggregateSteps(store, withoutSnapshots(aggregate));
+  const parts = {
+    source: deployment,
+    shapeOf: () => Promise.resolve(null),
+    steps,
+    access: 'full',
+  } as const;
+  const { limit } = flags;
+  const revision = await store.revision(category, id);
+  let next: number | null = limit === undefined ? 1 : Math.max(1, revision - limit + 1);
+  while (next !== null) {
+    const page: Slider = await readSlider(parts, category, id, { first: next });
+    const problem = page.folded?.problem;
+    const end = problem?.revision ?? (problem ? 0 : Infinity);
+    for (const step of page.steps) if (step.revision < end) printStep(step, flags, context);
+    if (problem)
+      throw new Error(
+        `the state after revision ${problem.revision ?? next} cannot be folded: ${problem.error.name ?? 'Error'}: ${printable(problem.error.message ?? '', 1000)}`,
+      );
+    next = page.next;
+  }
+}
+
+function printStep(
+  { revision, event, problem, stateChanges }: SliderStep,
+  flags: HistoryFlags,
+  context: CliContext,
+): void {
+  const type = event?.type ?? null;
+  if (flags.json) {
+    const { changes = [], more = false } = stateChanges ?? {};
+    context.out(
+      safeJson({
+        revision,
+        id: event?.id ?? null,
+        type,
+        changes: changes.map(changeJson),
+        more,
+      }),
+    );
+    return;
+  }
+  context.out(
+    printable(
+      event === null
+        ? `${revision}  cannot be read: ${problem ?? ''}`
+        : `${revision}  ${isoTime(event.timeMs) ?? '-'}  ${event.type}  by ${event.source}`,
+      1000,
+    ),
+  );
+  if (stateChanges) for (const line of changeLines(stateChanges, 'state')) context.out(line);
 }
 
 async function printState(
   { store, id, at, flags, context }: Asked,
   aggregate: Aggregate<unknown>,
 ): Promise<void> {
-  // Fold without snapshots: a command that looks must not take any, and a snapshot may be wrong.
-  const { category, events, initialState, evolve } = aggregate;
-  const folded: Aggregate<unknown> = {
-    category,
-    events,
-    initialState: initialState.bind(aggregate),
-    evolve: evolve.bind(aggregate),
-  };
+  const folded = withoutSnapshots(aggregate);
   const { state, revision } = await store.load(folded, id, at === undefined ? {} : { at });
   if (flags.json) context.out(safeJson({ category: aggregate.category, id, revision, state }));
   else {
@@ -199,6 +288,17 @@ async function printState(
     );
     context.out(safeJson(state, 2));
   }
+}
+
+/** A command that looks must not take snapshots, and a snapshot may be wrong. */
+function withoutSnapshots(aggregate: Aggregate<unknown>): Aggregate<unknown> {
+  const { category, events, initialState, evolve } = aggregate;
+  return {
+    category,
+    events,
+    initialState: initialState.bind(aggregate),
+    evolve: evolve.bind(aggregate),
+  };
 }
 
 /**

@@ -1,9 +1,10 @@
 /** `millrace losses`: the losses that the deployment has found. Reads only. */
 import type { Command } from 'commander';
+import { isoTime } from '../../core/rfc3339.ts';
 import { readLosses } from '../../lag/losses.ts';
 import type { CliContext } from '../context.ts';
 import { formatCount } from '../options.ts';
-import { isoTime, safeJson } from '../printable.ts';
+import { safeJson } from '../printable.ts';
 import { table } from '../table.ts';
 
 export function registerLosses(program: Command, context: CliContext): void {

@@ -1,11 +1,12 @@
 /** `millrace scheduled`: events that wait for their time. */
 import type { Command } from 'commander';
+import { isoTime } from '../../core/rfc3339.ts';
 import { cancelScheduled, listScheduled } from '../../upkeep/scheduled-events.ts';
 import { readEvent } from '../../wire/batch-reader.ts';
 import { audited } from '../audited.ts';
 import type { CliContext, LongRunningContext } from '../context.ts';
 import { plural, wholeNumber } from '../options.ts';
-import { isoTime, safeJson } from '../printable.ts';
+import { safeJson } from '../printable.ts';
 import { table } from '../table.ts';
 
 export function registerScheduled(program: Command, context: LongRunningContext): void {

@@ -1,11 +1,12 @@
 /** `millrace schema list` and `show`: what the registry holds. Reads only. */
 import type { Command } from 'commander';
+import { isoTime } from '../../core/rfc3339.ts';
 import { CorruptDataError } from '../../core/errors/data-errors.ts';
 import type { SchemaRegistry } from '../../registry/registry.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { wholeNumber } from '../options.ts';
-import { isoTime, printable, printableLines, safeJson } from '../printable.ts';
+import { printable, printableLines, safeJson } from '../printable.ts';
 import { table } from '../table.ts';
 
 const VERSION = wholeNumber(1, Number.MAX_SAFE_INTEGER);

@@ -7,6 +7,7 @@ import { registerDeployCheck } from './schema-deploy-check.ts';
 import { registerSchemaFolder } from './schema-folder.ts';
 import { registerSchemaLevel } from './schema-level.ts';
 import { registerSchemaReads } from './schema-read.ts';
+import { registerSchemaUsers } from './schema-users.ts';
 
 export function registerSchema(program: Command, context: LongRunningContext): void {
   const schema = program
@@ -24,10 +25,12 @@ Examples:
   millrace schema check --against main          # in CI, without a server
   millrace schema register
   millrace schema diff order.created
+  millrace schema users order.created
   millrace schema deploy-check ./workers`,
     );
 
   registerSchemaReads(schema, context);
+  registerSchemaUsers(schema, context);
   registerSchemaFolder(schema, context);
   registerSchemaLevel(schema, context);
   registerDeployCheck(schema, context);

@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 import type { Logger } from 'pino';
 import { createMetrics, recentLag, startAdmin } from '../../admin/admin.ts';
 import { startAlerts } from '../../admin/start-alerts.ts';
+import { startTrend } from '../../admin/start-trend.ts';
 import { notifyAddress, readEnvironment } from '../../config.ts';
 import { monotonicMs, sleep } from '../../core/clock.ts';
 import { ConfigError } from '../../core/errors/input-errors.ts';
@@ -82,7 +83,8 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   const millrace = new Millrace(deployment);
   const dispatcher = millrace.dispatcher({ functionsDir: dir, skipFiles: ownFiles(dir), waiting });
   const metrics = createMetrics(deployment, millrace.meters, lag);
-  const admin = await startAdmin(deployment, { dispatcher, metrics, lag });
+  const functions = { dir, skipFiles: ownFiles(dir) };
+  const admin = await startAdmin(deployment, { dispatcher, metrics, lag, functions });
   const stopped = aborted(stop.first);
   const starting = dispatcher.start();
   if ((await Promise.race([starting.then(() => 'running' as const), stopped])) !== 'running') {
@@ -96,6 +98,7 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
     `millrace: ready: ${plural(names.length, 'function')} (${names.join(', ')}), ${plural(dispatcher.lanesOwned, 'lane')}${toCome(dispatcher.lanesToCome)}, ` +
       `${plural(environment.WORKERS, 'worker thread')}, ${deployment.ownsServer ? 'embedded server' : deployment.connection.target}${admin ? `, admin ${admin.url}` : ''}`,
   );
+  const trend = startTrend(deployment, lag);
   manager.start();
   const failure = await Promise.race([stopped, dispatcher.failed]);
   manager.stopping(environment.MILLRACE_DRAIN_MS);
@@ -105,7 +108,7 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   }
   // /readyz answers 503 from here on. The admin server closes last.
   const drained = drain(dispatcher, environment.MILLRACE_DRAIN_MS, stop, context, logger);
-  await Promise.all([drained, alerts?.stop()]);
+  await Promise.all([drained, alerts?.stop(), trend?.stop()]);
   await Promise.all([manager.stop(), admin?.close()]);
 }
 

@@ -10,6 +10,7 @@ import type { Deployment } from '../../deployment.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
 import type { Catalog } from '../../wire/catalog.ts';
 import { formatEvent } from '../event-json.ts';
+import { formatMasked } from '../masked-event.ts';
 import { checkBatch, walkBatch } from '../../wire/batch-reader.ts';
 import type { EventHeader } from '../../wire/event-header.ts';
 import { envelopeProblem } from '../../wire/envelope-problem.ts';
@@ -33,6 +34,7 @@ interface TailFlags {
   readonly limit?: number;
   readonly partition?: number;
   readonly follow?: boolean;
+  readonly masked?: boolean;
 }
 
 type Entry = [id: Buffer, fields: Buffer[]];
@@ -63,6 +65,10 @@ export function registerTail(program: Command, context: LongRunningContext): voi
     .option('--partition <p>', 'print this partition only', wholeNumber(0, 1023))
     .option('--follow', 'wait for new events (default without --limit)')
     .option('--no-follow', 'end after the events that are there now')
+    .option(
+      '--masked',
+      'leave out the fields that the schemas mask: null, and their paths in "masked"',
+    )
     .addHelpText(
       'after',
       `
@@ -103,7 +109,7 @@ async function tail(type: string, flags: TailFlags, context: LongRunningContext)
     key: keys.events(partition, type),
     lastId: '0-0',
   }));
-  const printer = new Printer(type, deployment.catalog, context, flags.limit ?? Infinity);
+  const printer = new Printer(type, deployment.catalog, context, flags);
 
   if (from === 'start') await printRetained(deployment.connection, streams, printer, stop);
   else await skipRetained(deployment.connection, streams);
@@ -246,13 +252,15 @@ class Printer {
   readonly #catalog: Catalog;
   readonly #context: LongRunningContext;
   readonly #limit: number;
+  readonly #masked: boolean;
   #printed = 0;
 
-  constructor(type: string, catalog: Catalog, context: LongRunningContext, limit: number) {
+  constructor(type: string, catalog: Catalog, context: LongRunningContext, flags: TailFlags) {
     this.#type = type;
     this.#catalog = catalog;
     this.#context = context;
-    this.#limit = limit;
+    this.#limit = flags.limit ?? Infinity;
+    this.#masked = flags.masked ?? false;
   }
 
   get full(): boolean {
@@ -300,7 +308,9 @@ class Printer {
     const data = this.#catalog
       .get(type)
       .decode(bytes.subarray(header.dataOffset, header.dataOffset + header.dataLength));
-    return formatEvent(header, type, data);
+    return this.#masked
+      ? formatMasked(this.#catalog, header, type, data)
+      : formatEvent(header, type, data);
   }
 }
 

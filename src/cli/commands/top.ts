@@ -4,6 +4,7 @@
  */
 import type { Command } from 'commander';
 import { Option } from 'commander';
+import { isoTime } from '../../core/rfc3339.ts';
 import { monotonicMs, sleep, untilAborted, wallClockMs } from '../../core/clock.ts';
 import type { Deployment } from '../../deployment.ts';
 import {
@@ -21,7 +22,7 @@ import { painted } from '../../top/screen-line.ts';
 import { FIRST_VIEW, pressed, rowsOf, SORTS, type Sort, type TopView } from '../../top/view.ts';
 import type { LongRunningContext, Stop } from '../context.ts';
 import { timeSpan, wholeNumber } from '../options.ts';
-import { isoTime, printable, safeJson } from '../printable.ts';
+import { printable, safeJson } from '../printable.ts';
 import type { TerminalScreen } from '../terminal-screen.ts';
 
 interface TopFlags {

@@ -1,22 +1,17 @@
-/** `millrace view`: queries of a view, and its versions: status, rebuild, rollback, drop. */
+/** `millrace view`: queries, and a view's versions: status, rebuild, switch, rollback, drop. */
 import type { Command } from 'commander';
 import { parseTimeArgument } from '../../core/rfc3339.ts';
-import type { Deployment } from '../../deployment.ts';
-import {
-  dropGeneration,
-  indexSize,
-  listViews,
-  rollBackView,
-  type Generation,
-} from '../../views/generations.ts';
+import { dropGeneration, rollBackView } from '../../views/generations.ts';
 import { View, type ListOptions } from '../../views/view-query.ts';
+import { readViewStatus, switchView, type GenerationStatus } from '../../views/view-status.ts';
 import { audited } from '../audited.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { formatCount, plural, wholeNumber } from '../options.ts';
-import { safeJson } from '../printable.ts';
+import { printable, safeJson } from '../printable.ts';
 import { table } from '../table.ts';
 import { registerRebuild } from './view-rebuild.ts';
+import { registerViewTrace } from './view-trace.ts';
 
 interface RangeFlags {
   readonly index?: string;
@@ -29,17 +24,19 @@ interface RangeFlags {
 export function registerView(program: Command, context: LongRunningContext): void {
   const view = program
     .command('view')
-    .description('query views; rebuild, roll back or drop their versions')
+    .description('query views; rebuild, switch, roll back or drop their versions')
     .addHelpText(
       'after',
       `
 Examples:
   millrace view get order-summary o-17
   millrace view list order-summary --index status --equals cancelled --desc
+  millrace view trace order-summary o-17 --dir ./workers
   millrace view rebuild order-summary`,
     );
 
   registerQueries(view, context);
+  registerViewTrace(view, context);
   registerStatus(view, context);
   registerRebuild(view, context);
   registerGenerations(view, context);
@@ -86,13 +83,40 @@ function registerQueries(view: Command, context: LongRunningContext): void {
 function registerStatus(view: Command, context: LongRunningContext): void {
   view
     .command('status')
-    .description('print the views, their versions and the live version')
+    .description('print the views, their versions, the live one, and what is left to fold')
     .option('--json', 'print one JSON object a line')
     .action((flags: { readonly json?: boolean }) => status(flags, context));
 }
 
-/** rollback, drop */
+/** switch, rollback, drop */
 function registerGenerations(view: Command, context: LongRunningContext): void {
+  view
+    .command('switch')
+    .description('verify a version and make it live; the version before is kept')
+    .argument('<view>', 'name of the view')
+    .argument('<version>', 'number of the version', wholeNumber(1, 999_999_999))
+    .option('--force', 'switch although the verification has problems')
+    .addHelpText(
+      'after',
+      `
+A version is fit when its counts add up, nothing of it is parked or dead, and sampled rows are in
+their indexes. Exit status 1 if it is not fit.`,
+    )
+    .action(async (name: string, version: number, flags: { readonly force?: boolean }) => {
+      const deployment = await context.open({ protoDir: null });
+      const force = flags.force ?? false;
+      const { from, to, verified } = await audited(deployment, {
+        action: 'view switch',
+        target: `${name}@${version}`,
+        wanted: { force },
+        make: () => switchView(deployment, name, version, { force }),
+        after: (result) => result && { live: result.to, before: result.from },
+      });
+      for (const problem of verified.problems)
+        context.err(`millrace: ${name}@${to}: ${printable(problem, 1000)}`);
+      context.out(`${name}: version ${to} is live, no longer ${from}`);
+    });
+
   view
     .command('rollback')
     .description('make the previous version live again')
@@ -202,41 +226,26 @@ async function status(
   flags: { readonly json?: boolean },
   context: LongRunningContext,
 ): Promise<void> {
-  const deployment = await context.open({ protoDir: null });
-  const rows: string[][] = [];
-  for (const known of await listViews(deployment)) {
-    for (const generation of known.generations) {
-      const state =
-        generation.version === known.live
-          ? 'live'
-          : generation.version === known.previous
-            ? 'previous'
-            : '';
-      const size = await rowsOf(deployment, generation);
-      if (flags.json)
+  const views = await readViewStatus(await context.open({ protoDir: null }));
+  if (flags.json) {
+    for (const { view, generations } of views)
+      for (const { name: _name, uncounted, ...generation } of generations)
         context.out(
-          safeJson({
-            view: known.view,
-            version: generation.version,
-            live: state === 'live',
-            previous: state === 'previous',
-            rows: size,
-            types: generation.types,
-            indexes: generation.indexes,
-          }),
+          safeJson({ view, ...generation, ...(uncounted.length > 0 ? { uncounted } : {}) }),
         );
-      else
-        rows.push([
-          known.view,
-          String(generation.version),
-          state,
-          formatCount(size),
-          generation.types.join(', '),
-          generation.indexes.join(', '),
-        ]);
-    }
+    return;
   }
-  if (flags.json) return;
+  const rows = views.flatMap(({ view, generations }) =>
+    generations.map((generation) => [
+      view,
+      String(generation.version),
+      stateOf(generation),
+      formatCount(generation.rows),
+      formatCount(generation.left),
+      generation.types.join(', '),
+      generation.indexes.join(', '),
+    ]),
+  );
   if (rows.length === 0)
     context.err(
       'millrace: no view is known in this deployment; millrace start registers the views of a folder',
@@ -249,6 +258,7 @@ async function status(
           { title: 'version', right: true },
           { title: '' },
           { title: 'rows', right: true },
+          { title: 'to fold', right: true },
           { title: 'types' },
           { title: 'indexes' },
         ],
@@ -257,14 +267,9 @@ async function status(
     );
 }
 
-async function rowsOf(
-  { connection, keys, partitions }: Deployment,
-  { name }: Generation,
-): Promise<number> {
-  const sizes = await Promise.all(
-    Array.from({ length: partitions }, (_, partition) =>
-      indexSize(connection, keys.viewIndex(partition, name, '*')),
-    ),
-  );
-  return sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0);
+function stateOf({ live, previous, build }: GenerationStatus): string {
+  if (live) return 'live';
+  if (build !== null)
+    return `being built: ${formatCount(build.folded)} of ${plural(build.events, 'event')}`;
+  return previous ? 'previous' : '';
 }

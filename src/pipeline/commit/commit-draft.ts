@@ -7,7 +7,7 @@ import type { ParkedRecord } from '../../wire/parked.ts';
 import type { Batch } from '../batch/batch.ts';
 import type { Arg, CommitContext, FailedAttempt, ResultOfRun, Unsettled } from './commit-plan.ts';
 import { afterFailure, attemptOf, type Delay } from './failed-attempt.ts';
-import { letterOfEvent } from './letters.ts';
+import { letterOfEvent, type PlannedLetter } from './letters.ts';
 
 /** Place of a dead letter's event or entry. */
 export interface LetterOrigin {
@@ -33,6 +33,8 @@ export class CommitDraft {
   readonly parkArgs: Arg[] = [];
   letters = 0;
   readonly letterArgs: Arg[] = [];
+  /** Groups that an earlier letter has described. */
+  readonly #described = new Set<string>();
   readonly retryArgs: Arg[] = [];
   /** Records in hand of each unit retried. */
   readonly inHand: string[] = [];
@@ -129,14 +131,23 @@ export class CommitDraft {
   /** @param holds number of the unit that the letter holds; 0: none */
   buryEvent(ref: EventRef, record: ParkedRecord, failure: Failure, holds: number): void {
     const { entry, index } = ref;
-    const fields = letterOfEvent(record, failure, this.context);
-    this.bury({ entry, type: record.type }, 1, holds, fields);
+    const letter = letterOfEvent(record, failure, this.context);
+    this.bury({ entry, type: record.type }, 1, holds, letter);
     this.died.add(index);
     this.failed.push(attemptOf(record, failure, null));
   }
 
-  bury({ entry, type }: LetterOrigin, events: number, holds: number, fields: readonly Arg[]): void {
-    this.letterArgs.push(entry + 1, type, events, holds, fields.length, ...fields);
+  bury(
+    { entry, type }: LetterOrigin,
+    events: number,
+    holds: number,
+    { group, fields }: PlannedLetter,
+  ): void {
+    const { fingerprint } = group;
+    const about = this.#described.has(fingerprint) ? '' : group.about;
+    this.#described.add(fingerprint);
+    this.letterArgs.push(entry + 1, type, events, holds, fingerprint, about);
+    this.letterArgs.push(fields.length, ...fields);
     this.letters++;
     this.dead += events;
   }

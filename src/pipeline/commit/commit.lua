@@ -18,9 +18,10 @@
 -- 7. then the streams of the types
 -- 8. then the parked lists of the units
 -- 9. then the keys of the effects
--- 10. then, with emitted events: clock, outbox, scheduled (zset), scheduled events (hash), streams
+-- 10. then, with dead letters, their groups
+-- 11. then, with emitted events: clock, outbox, scheduled (zset), scheduled events (hash), streams
 --     of the emitted types
--- 11. then, with an inbox, its two sets
+-- 12. then, with an inbox, its two sets
 --
 -- ARGV of a lane
 -- 1. lease value
@@ -48,8 +49,10 @@
 -- - entries, in runs: {number of the stream, from 1; events done of each entry; number of entries;
 --   their ids}
 -- - parked events: {unit, from 1; entry, from 1; delay; ParkedEvent bytes}
--- - dead letters: {entry, from 1, or 0 (a retry); type; events; unit that it holds, from 1, or 0;
---   number of fields; field, value, ...}. The type may be one that is no longer consumed
+-- - dead letters: {entry, from 1, or 0; type; events; unit that it holds, from 1, or 0;
+--   fingerprint; about; number of fields; field, value, ...}. Entry 0 is a retry. `about` describes
+--   the group, and is '' where an earlier letter has it. The type may be one that is no longer
+--   consumed
 -- - units retried: {unit, from 1; records taken off the head; number of settled; of each settled
 --   its type and end; new head bytes or ''; delay}. The end is 'done', 'skipped' or 'dead'
 -- - where it changes: 'running', value of `running:<function>` from now on ('-': none;
@@ -327,15 +330,17 @@ for _ = 1, parkCount do
 end
 
 -- Step: dead-letter.
-local held = {}
+local held, found = {}, {}
 for _ = 1, letterCount do
-  local entry, t, events, unit, size = take(5)
+  local entry, t, events, unit, fingerprint, about, size = take(7)
   local e, holds, fields = tonumber(entry), tonumber(unit), tonumber(size)
+  noteLetter(found, fingerprint, about, false)
   if e == 0 or acked[e] then
     local command = {'XADD', KEYS[4], '*'}
     for f = 1, fields do command[f + 3] = ARGV[read + f] end
     local letter = redis.call(unpack(command))
     count('dead', t, tonumber(events))
+    noteLetter(found, fingerprint, '', letter)
     if holds > 0 then
       held[holds] = true
       redis.call('HSET', KEYS[5], units[holds], letter)
@@ -344,6 +349,7 @@ for _ = 1, letterCount do
   end
   read = read + fields
 end
+if letterCount > 0 then countLetters(KEYS[tonumber(ARGV[15])], found, now) end
 
 -- Step: settle the retries.
 local emptied = {}

@@ -11,7 +11,13 @@ import { JoinedCalls } from '../../core/joined-calls.ts';
 import { MAX_SCHEDULED } from '../../core/delivery-time.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
-import { APPEND_ENTRIES, ARRIVALS, HOLDS_LEASE, SCHEDULE_EVENT } from '../../redis/lua/shared.ts';
+import {
+  APPEND_ENTRIES,
+  ARRIVALS,
+  HOLDS_LEASE,
+  LETTER_GROUPS,
+  SCHEDULE_EVENT,
+} from '../../redis/lua/shared.ts';
 import type { CommitPlan } from './commit-plan.ts';
 
 const script = defineScript({
@@ -21,6 +27,7 @@ const script = defineScript({
     APPEND_ENTRIES,
     SCHEDULE_EVENT,
     ARRIVALS,
+    LETTER_GROUPS,
     new URL('./emit-events.lua', import.meta.url),
   ],
   keys: 'variable',

@@ -1,16 +1,29 @@
 /** The dead letters of a commit: one of an event, or of an entry that cannot be taken apart. */
+import { groupKeyOf, type LetterGroupKey } from '../../core/letter-fingerprint.ts';
 import type { DeadEntry, Failure } from '../../core/thread-protocol.ts';
 import { letterFields } from '../../wire/letter-fields.ts';
+import { schemaOfEvent } from '../../wire/schema-of-event.ts';
 import type { ParkedRecord } from '../../wire/parked.ts';
 import type { StreamEntry } from '../batch/batch.ts';
 import type { Arg, CommitContext } from './commit-plan.ts';
 
+export interface PlannedLetter {
+  readonly group: LetterGroupKey;
+  readonly fields: readonly Arg[];
+}
+
 export function letterOfEvent(
   record: ParkedRecord,
   { reason, error }: Failure,
-  { partition, dispatcher, version }: CommitContext,
-): readonly Arg[] {
-  return letterFields({
+  { spec, partition, dispatcher, version }: CommitContext,
+): PlannedLetter {
+  const group = groupKeyOf({
+    fn: spec.name,
+    type: record.type,
+    schema: schemaOfEvent(record.event),
+    error,
+  });
+  const fields = letterFields({
     event: Buffer.from(record.event),
     kind: 'event',
     type: record.type,
@@ -41,16 +54,20 @@ export function letterOfEvent(
         ...(h.cause ? { cause: h.cause } : {}),
       })),
     ),
+    fingerprint: group.fingerprint,
   });
+  return { group, fields };
 }
 
 export function letterOfEntry(
   entry: StreamEntry,
   type: string,
   { reason, message }: DeadEntry,
-  { partition, nowMs, dispatcher, version }: CommitContext,
-): readonly Arg[] {
-  return letterFields({
+  { spec, partition, nowMs, dispatcher, version }: CommitContext,
+): PlannedLetter {
+  const error = { name: 'CorruptDataError', message, stack: '' };
+  const group = groupKeyOf({ fn: spec.name, type, schema: 0, error });
+  const fields = letterFields({
     event: entry.bytes,
     kind: 'entry',
     type,
@@ -61,9 +78,7 @@ export function letterOfEntry(
     id: '',
     subject: '',
     reason,
-    name: 'CorruptDataError',
-    message,
-    stack: '',
+    ...error,
     attempts: 1,
     first: nowMs,
     last: nowMs,
@@ -71,5 +86,7 @@ export function letterOfEntry(
     version,
     events: entry.count,
     history: '[]',
+    fingerprint: group.fingerprint,
   });
+  return { group, fields };
 }

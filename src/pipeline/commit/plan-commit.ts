@@ -113,7 +113,7 @@ function layOut(draft: CommitDraft, inbox: readonly Arg[]): CommitPlan {
 
 /** @returns the keys, and `emittedFrom`: the number of keys before those of emitted events */
 function keysOf(
-  { batch, result, context, units }: CommitDraft,
+  { batch, result, context, units, letters }: CommitDraft,
   emittedTypes: readonly string[],
   inbox: boolean,
 ): { readonly keys: readonly string[]; readonly emittedFrom: number } {
@@ -130,6 +130,7 @@ function keysOf(
   for (const type of batch.types) keys.push(of.events(partition, type));
   for (const unit of units) keys.push(of.parked(partition, fn, unit));
   if (result.effects.length > 0) append(keys, batch.effectKeys);
+  if (letters > 0) keys.push(of.groups(partition, fn));
   const emittedFrom = keys.length;
   if ((result.emitted?.length ?? 0) > 0)
     keys.push(

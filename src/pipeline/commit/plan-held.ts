@@ -36,8 +36,8 @@ export function planDeadEntries(draft: CommitDraft): void {
   for (const gone of draft.result.deadEntries) {
     const entry = batch.entries[gone.entry] as StreamEntry;
     const type = batch.types[entry.type] as string;
-    const fields = letterOfEntry(entry, type, gone, context);
-    draft.bury({ entry: gone.entry, type }, entry.count, 0, fields);
+    const letter = letterOfEntry(entry, type, gone, context);
+    draft.bury({ entry: gone.entry, type }, entry.count, 0, letter);
     draft.failed.push({
       eventId: '',
       type,

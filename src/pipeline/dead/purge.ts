@@ -1,19 +1,19 @@
 /** Deletes dead letters for good. */
 import { DEADLINE_MS, withRetry } from '../../redis/retry.ts';
 import { defineScript } from '../../redis/script.ts';
-import { ARRIVALS, COUNTS } from '../../redis/lua/shared.ts';
+import { ARRIVALS, COUNTS, LETTER_GROUPS } from '../../redis/lua/shared.ts';
 import type { DeadLetter, DeadLetterSource } from './dead-letters.ts';
 
 const script = defineScript({
   url: new URL('./purge.lua', import.meta.url),
-  with: [COUNTS, ARRIVALS],
+  with: [COUNTS, ARRIVALS, LETTER_GROUPS],
   keys: 'variable',
 });
 
 /** The fields of a letter that a purge needs. So a caller need not keep the letter's bytes. */
 export type LetterPlace = Pick<
   DeadLetter,
-  'function' | 'partition' | 'letterId' | 'type' | 'events' | 'subject'
+  'function' | 'partition' | 'letterId' | 'type' | 'events' | 'subject' | 'fingerprint'
 >;
 
 /**
@@ -47,6 +47,7 @@ export async function purgeDeadLetters(
             source.keys.due(partition, fn),
             source.keys.held(partition, fn),
             source.keys.arrived(partition, fn),
+            source.keys.groups(partition, fn),
             ...group.map((letter) => source.keys.parked(partition, fn, letter.subject)),
           ],
           // The unit is the subject, because only subjects are held. With ordering 'none' no event
@@ -58,6 +59,7 @@ export async function purgeDeadLetters(
               letter.type,
               letter.events,
               letter.subject,
+              letter.fingerprint,
             ]),
           ],
         ),

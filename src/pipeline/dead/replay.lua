@@ -1,9 +1,9 @@
 -- replay: moves one dead letter back into the parked list of its unit, in one step. Sent again, it
 -- changes nothing.
 -- KEYS  1 dead letters, 2 parked list, 3 due, 4 counters, 5 held, 6 and 7 the inbox's sets,
---       8 arrived
+--       8 arrived, 9 groups
 -- ARGV  1 letter's entry id, 2 function, 3 type, 4 unit, 5 ParkedEvent bytes,
---       6 the event's identity (src/wire/event-identity.ts)
+--       6 the event's identity (src/wire/event-identity.ts), 7 the letter's fingerprint or ''
 -- reply {'gone'} (replayed or purged before: nothing is done) |
 --       {'replayed', length of the list now}
 -- A letter that holds its unit goes to the head of the list, before the records that waited for it.
@@ -32,6 +32,9 @@ else
 end
 redis.call('SREM', KEYS[6], ARGV[6])
 redis.call('SREM', KEYS[7], ARGV[6])
+local out = {}
+noteLetterGone(out, ARGV[7], ARGV[1])
+uncountLetters(KEYS[9], out, redis.call('XLEN', KEYS[1]))
 addTo(KEYS[4], 'dead:' .. ARGV[2] .. ':' .. ARGV[3], -1)
 addTo(KEYS[4], 'parked:' .. ARGV[2] .. ':' .. ARGV[3], 1)
 return {'replayed', length}

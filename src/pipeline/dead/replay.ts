@@ -7,15 +7,15 @@ import { counterFields } from '../../redis/counters.ts';
 import { DEADLINE_MS, withRetry } from '../../redis/retry.ts';
 import { MillraceError } from '../../core/errors/millrace-error.ts';
 import { defineScript } from '../../redis/script.ts';
-import { ARRIVALS, COUNTS } from '../../redis/lua/shared.ts';
+import { ARRIVALS, COUNTS, LETTER_GROUPS } from '../../redis/lua/shared.ts';
 import { identityOfEvent } from '../../wire/event-identity.ts';
-import { encodeParked } from '../../wire/parked.ts';
+import { encodeParked, type ParkedRecord } from '../../wire/parked.ts';
 import type { DeadLetter, DeadLetterSource } from './dead-letters.ts';
 
 const script = defineScript({
   url: new URL('./replay.lua', import.meta.url),
-  with: [COUNTS, ARRIVALS],
-  keys: 8,
+  with: [COUNTS, ARRIVALS, LETTER_GROUPS],
+  keys: 9,
 });
 
 /** The letter holds an entry or a record that could not be decoded: there is no event to run. */
@@ -29,6 +29,30 @@ export class NotReplayableError extends MillraceError {
     );
     this.id = id;
   }
+}
+
+/** Returns the record of an event that is to run again. */
+export function parkedRecordOf(letter: DeadLetter): ParkedRecord {
+  return {
+    event: letter.bytes,
+    type: letter.type,
+    entryId: letter.entryId,
+    index: letter.index,
+    position: letter.position,
+    attempts: 0,
+    firstFailedMs: letter.firstFailedMs,
+    lastFailedMs: letter.lastFailedMs,
+    waitingSinceMs: 0,
+    history: letter.history,
+    // An event that killed a thread, or its dispatcher, runs alone.
+    isolate:
+      letter.reason === 'thread-death' ||
+      letter.reason === 'timeout' ||
+      letter.reason === 'dispatcher-death',
+    eventId: letter.eventId,
+    subject: letter.subject,
+    batchSource: letter.batchSource,
+  };
 }
 
 /**
@@ -51,26 +75,7 @@ export async function replayDeadLetter(
     counterFields.ordering(fn),
   );
   const unit = ordering === 'none' ? letter.eventId : letter.subject;
-  const record = encodeParked({
-    event: letter.bytes,
-    type,
-    entryId: letter.entryId,
-    index: letter.index,
-    position: letter.position,
-    attempts: 0,
-    firstFailedMs: letter.firstFailedMs,
-    lastFailedMs: letter.lastFailedMs,
-    waitingSinceMs: 0,
-    history: letter.history,
-    // An event that killed a thread, or its dispatcher, runs alone.
-    isolate:
-      letter.reason === 'thread-death' ||
-      letter.reason === 'timeout' ||
-      letter.reason === 'dispatcher-death',
-    eventId: letter.eventId,
-    subject: letter.subject,
-    batchSource: letter.batchSource,
-  });
+  const record = encodeParked(parkedRecordOf(letter));
   const identity = identityOfEvent(letter.bytes, letter.batchSource);
   let sent = 0;
   return withRetry(
@@ -87,8 +92,9 @@ export async function replayDeadLetter(
           keys.settledIds(partition, fn, 0),
           keys.settledIds(partition, fn, 1),
           keys.arrived(partition, fn),
+          keys.groups(partition, fn),
         ],
-        [letter.letterId, fn, type, unit, record, identity],
+        [letter.letterId, fn, type, unit, record, identity, letter.fingerprint],
       )) as [string];
       // A letter that is gone at a repeated sending was most likely moved by the first sending.
       return kind === 'replayed' || sent > 1 ? 'replayed' : 'gone';

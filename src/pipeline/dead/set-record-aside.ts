@@ -3,17 +3,18 @@
  * These records belong to no function. Each goes, whole, to the dead letters of RECORD_STORES: kind
  * `record`, reason `decode`.
  */
+import { groupKeyOf } from '../../core/letter-fingerprint.ts';
 import type { Log } from '../../core/log.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisArg, RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
-import { COUNTS } from '../../redis/lua/shared.ts';
+import { COUNTS, LETTER_GROUPS } from '../../redis/lua/shared.ts';
 import { letterFields } from '../../wire/letter-fields.ts';
 
 const script = defineScript({
   url: new URL('./set-record-aside.lua', import.meta.url),
-  with: COUNTS,
-  keys: 4,
+  with: [COUNTS, LETTER_GROUPS],
+  keys: 5,
 });
 
 /** Names used in place of a function's. No function has such a name: theirs begin with a letter. */
@@ -54,7 +55,9 @@ export async function setRecordAside(
   const { store, partition, place, eventId, record, type, events, outboxBytes } = unread;
   const name = RECORD_STORES[store];
   const [seconds] = (await connection.command('TIME')) as [string, string];
-  const letter = fieldsOf(unread, Number(seconds) * 1000);
+  const error = { name: 'CorruptDataError', message: unread.problem, stack: '' };
+  const { fingerprint, about } = groupKeyOf({ fn: name, type, schema: 0, error });
+  const letter = fieldsOf(unread, fingerprint, Number(seconds) * 1000);
   const [kind, letterId] = (await script.run(
     connection,
     [
@@ -62,8 +65,9 @@ export async function setRecordAside(
       keys.dead(partition, name),
       keys.counters(partition),
       keys.scheduledEvents(partition),
+      keys.groups(partition, name),
     ],
-    [name, place, eventId, record, type, events, outboxBytes, ...letter],
+    [name, place, eventId, record, type, events, outboxBytes, fingerprint, about, ...letter],
   )) as [string, string];
   if (kind !== 'aside') return;
   log(
@@ -80,7 +84,11 @@ export async function setRecordAside(
 }
 
 /** Fields of the letter, without the record's bytes: set-record-aside.lua adds those. */
-function fieldsOf(unread: UnreadableRecord, atMs: number): readonly RedisArg[] {
+function fieldsOf(
+  unread: UnreadableRecord,
+  fingerprint: string,
+  atMs: number,
+): readonly RedisArg[] {
   return letterFields({
     kind: 'record',
     type: unread.type,
@@ -101,5 +109,6 @@ function fieldsOf(unread: UnreadableRecord, atMs: number): readonly RedisArg[] {
     version: '',
     events: unread.events,
     history: '[]',
+    fingerprint,
   });
 }

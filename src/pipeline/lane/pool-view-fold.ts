@@ -14,7 +14,7 @@ import { sendCommit } from '../commit/commit.ts';
 import { planCommit } from '../commit/plan-commit.ts';
 import type { HeldLane, LaneAddress } from '../ownership/lane-address.ts';
 import { claimLease, releaseLease, renewLeases } from '../ownership/leases.ts';
-import { RowLoader, withoutRows } from '../load/load-rows.ts';
+import { RowLoader, withRows } from '../load/load-rows.ts';
 import { runIsolating } from '../run/run-isolating.ts';
 import type { BatchResult } from '../run/batch-result.ts';
 import type { WorkerPool } from '../run/worker-pool.ts';
@@ -58,6 +58,11 @@ export function createViewFold(parts: ViewFoldParts): ViewFold {
   return new PoolViewFold(parts, spec.view);
 }
 
+/** See ViewFold.fold. */
+type Onto = 'stored' | ReadonlyMap<string, string>;
+
+const NO_ROWS: ReadonlyMap<string, string> = new Map();
+
 class PoolViewFold implements ViewFold {
   readonly spec: FunctionSpec;
   readonly maxEvents: number;
@@ -77,10 +82,10 @@ class PoolViewFold implements ViewFold {
     this.parallel = parts.limits.threads + 1;
   }
 
-  async fold(partition: number, events: readonly FoldEvent[], fresh: boolean): Promise<Folded> {
+  async fold(partition: number, events: readonly FoldEvent[], onto: Onto): Promise<Folded> {
     const { spec } = this;
     const { pool, cancel } = this.#parts;
-    const batch = await this.#batchOf(partition, events, fresh);
+    const batch = await this.#batchOf(partition, events, onto);
     const result = await runIsolating({ pool, batch, spec, cancel });
     if (result.kind === 'stopped') return result;
     if (result.kind === 'setup-failed')
@@ -93,12 +98,12 @@ class PoolViewFold implements ViewFold {
       kind: 'folded',
       rowBytes:
         (batch.rows?.length ?? 0) + result.effects.reduce((sum, block) => sum + block.length, 0),
-      rows: () => rowsOf(result.effects, batch.newRows),
+      rows: () => rowsOf(result.effects, batch.newRows, onto === 'stored' ? NO_ROWS : onto),
       commit: (turn) => this.#commit(batch, result, turn),
     };
   }
 
-  async #batchOf(partition: number, events: readonly FoldEvent[], fresh: boolean): Promise<Batch> {
+  async #batchOf(partition: number, events: readonly FoldEvent[], onto: Onto): Promise<Batch> {
     const entries = events.map(({ entryId, type, bytes }) => ({
       id: entryId,
       type,
@@ -109,7 +114,7 @@ class PoolViewFold implements ViewFold {
       gone: false,
     }));
     const read = createBatch(this.spec.name, partition, this.spec.on, [], entries);
-    if (fresh) return withoutRows(read);
+    if (onto !== 'stored') return withRows(read, onto);
     return withRetry(
       () => (this.#loaders.get(partition) ?? this.#createLoader(partition)).load(read, false),
       { signal: this.#parts.cancel, deadlineMs: Infinity },
@@ -223,9 +228,16 @@ function firstFailure(
   return failures.sort((a, b) => a.event - b.event)[0] ?? null;
 }
 
-/** The rows that the effects set. `ids` are those of the keys 1, 2, … */
-function rowsOf(effects: readonly Uint8Array[], ids: readonly string[]): Map<string, string> {
-  const rows = new Map<string, string>();
+/**
+ * The rows, with the effects on them. `newRows`: the ids of the keys that follow those of the rows.
+ */
+function rowsOf(
+  effects: readonly Uint8Array[],
+  newRows: readonly string[],
+  before: ReadonlyMap<string, string>,
+): Map<string, string> {
+  const ids = [...before.keys(), ...newRows];
+  const rows = new Map(before);
   for (const block of effects) {
     readRowEffects(block, (key, stored) => {
       const id = ids[key - 1] as string;

@@ -12,6 +12,7 @@ import type { RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
 import { nameOr } from '../../wire/envelope-problem.ts';
 import { walkSubjects } from '../../wire/batch-reader.ts';
+import { PackWriter } from '../../wire/message-pack.ts';
 import type { Batch } from '../batch/batch.ts';
 import { RowFilter } from './row-filter.ts';
 
@@ -76,9 +77,20 @@ export class RowLoader {
   }
 }
 
-/** Returns the batch, to be folded onto no rows. Its effects are not to be written. */
-export function withoutRows(batch: Batch): Batch {
-  return { ...batch, rows: NO_ROWS, newRows: [...subjectsOf(batch)] };
+/**
+ * Returns the batch, to be folded onto these rows, and no others. Nothing may write its effects.
+ * @param rows by id, in their stored form
+ */
+export function withRows(batch: Batch, rows: ReadonlyMap<string, string>): Batch {
+  const newRows = [...subjectsOf(batch)].filter((id) => !rows.has(id));
+  if (rows.size === 0) return { ...batch, rows: NO_ROWS, newRows };
+  const out = new PackWriter();
+  for (const [id, stored] of rows) {
+    out.text(id);
+    out.text(stored);
+  }
+  const packed = Buffer.from(out.finish());
+  return { ...batch, rows: packed, newRows, bytes: batch.bytes + packed.length };
 }
 
 /**

@@ -5,19 +5,20 @@
  */
 import { CorruptDataError } from '../../core/errors/data-errors.ts';
 import { RedisReplyError } from '../../core/errors/server-errors.ts';
+import { groupKeyOf } from '../../core/letter-fingerprint.ts';
 import type { Log } from '../../core/log.ts';
 import { counterFields } from '../../redis/counters.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisArg, RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
-import { ARRIVALS, COUNTS } from '../../redis/lua/shared.ts';
+import { ARRIVALS, COUNTS, LETTER_GROUPS } from '../../redis/lua/shared.ts';
 import { letterFields } from '../../wire/letter-fields.ts';
 import { decodeParked, salvageParked } from '../../wire/parked.ts';
 
 const script = defineScript({
   url: new URL('./set-aside.lua', import.meta.url),
-  with: [COUNTS, ARRIVALS],
-  keys: 7,
+  with: [COUNTS, ARRIVALS, LETTER_GROUPS],
+  keys: 8,
 });
 /** Records of a list in one read. */
 const PAGE = 64;
@@ -111,7 +112,9 @@ async function send(
   const { connection, keys, partition, fn } = place;
   const { type, events } = letter;
   const [seconds] = (await connection.command('TIME')) as [string, string];
-  const fields = fieldsOf(place, unit, letter, Number(seconds) * 1000);
+  const error = { name: 'CorruptDataError', message: letter.message, stack: '' };
+  const { fingerprint, about } = groupKeyOf({ fn, type, schema: 0, error });
+  const fields = fieldsOf(place, unit, { ...letter, fingerprint }, Number(seconds) * 1000);
   const holds = place.holds && unit !== '' ? '1' : '';
   const [kind] = (await script.run(
     connection,
@@ -123,8 +126,9 @@ async function send(
       keys.held(partition, fn),
       keys.parked(partition, fn, unit),
       keys.arrived(partition, fn),
+      keys.groups(partition, fn),
     ],
-    [place.leaseValue, fn, unit, record, type, events, holds, ...fields],
+    [place.leaseValue, fn, unit, record, type, events, holds, fingerprint, about, ...fields],
   )) as [string];
   if (kind !== 'aside') return;
   place.log(
@@ -138,7 +142,7 @@ async function send(
 function fieldsOf(
   { partition, ordering, dispatcher, version }: ParkedPlace,
   unit: string,
-  letter: Letter,
+  letter: Letter & { readonly fingerprint: string },
   atMs: number,
 ): readonly RedisArg[] {
   return letterFields({
@@ -161,6 +165,7 @@ function fieldsOf(
     version,
     events: letter.events,
     history: '[]',
+    fingerprint: letter.fingerprint,
   });
 }
 

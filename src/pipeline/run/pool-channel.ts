@@ -2,6 +2,7 @@
 import { BroadcastChannel } from 'node:worker_threads';
 import type {
   ChannelMessage,
+  OutputPiece,
   SchemaAnswer,
   SchemaKey,
   SchemaQuestion,
@@ -14,6 +15,8 @@ export interface ChannelParts {
    * reject.
    */
   readonly answer?: (key: SchemaKey) => Promise<SchemaAnswer>;
+  /** Told of logs and prints of functions, where the threads capture them. */
+  readonly output?: (piece: OutputPiece) => void;
   /** Told why a thread has ended by itself, where the thread could say so. */
   readonly uncaught?: (error: UncaughtError) => void;
 }
@@ -22,6 +25,7 @@ export class PoolChannel {
   readonly #parts: ChannelParts;
   readonly #channel: BroadcastChannel;
   #tornDown: () => void = () => undefined;
+  #flushed: () => void = () => undefined;
   #closed = false;
 
   constructor(name: string, parts: ChannelParts) {
@@ -46,6 +50,21 @@ export class PoolChannel {
     });
   }
 
+  /**
+   * Resolves when a thread has sent all output so far, or the time is over. For a pool of one
+   * thread that captures output.
+   */
+  async flush(deadlineMs: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, deadlineMs);
+      this.#flushed = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      this.#post('flush');
+    });
+  }
+
   close(): void {
     this.#closed = true;
     this.#channel.close();
@@ -53,7 +72,9 @@ export class PoolChannel {
 
   #receive(message: ChannelMessage): void {
     if (message === 'torn-down') this.#tornDown();
+    else if (message === 'flushed') this.#flushed();
     else if (typeof message !== 'object') return;
+    else if (message.kind === 'output') this.#parts.output?.(message.piece);
     else if (message.kind === 'uncaught') this.#parts.uncaught?.(message.uncaught);
     else if (message.kind === 'schema?') void this.#reply(message);
   }

@@ -120,6 +120,11 @@ export class WorkerPool {
     });
   }
 
+  /** See PoolChannel.flush. */
+  flushOutput(deadlineMs: number): Promise<void> {
+    return this.#channel.flush(deadlineMs);
+  }
+
   /** Runs every function's teardown() in every thread, then ends the threads. */
   async close(deadlineMs: number): Promise<void> {
     this.#watch.stop();

@@ -1,10 +1,10 @@
 -- parked-record: reads the origin of a parked record. defineScript's `with` puts this file in front
 -- of a script.
 
--- Returns type and entry id of a ParkedEvent's bytes, without its payload; nil where the bytes are
--- none.
+-- Returns type, entry id, index in the entry and attempts of a ParkedEvent's bytes, without its
+-- payload; nil where the bytes are none.
 local function originOf(b)
-  local at, kind, id = 1, nil, nil
+  local at, kind, id, index, attempts = 1, nil, nil, 0, 0
   local function varint()
     local value, factor = 0, 1
     for _ = 1, 10 do
@@ -22,7 +22,10 @@ local function originOf(b)
     if not tag then return nil end
     local wire = tag % 8
     if wire == 0 then
-      if not varint() then return nil end
+      local value = varint()
+      if not value then return nil end
+      if tag == 32 then index = value
+      elseif tag == 48 then attempts = value end
     elseif wire == 1 then at = at + 8
     elseif wire == 5 then at = at + 4
     elseif wire == 2 then
@@ -36,6 +39,8 @@ local function originOf(b)
       at = at + size
     else return nil end
   end
-  if kind and id and string.find(id, '^%d+%-%d+$') then return kind, id end
+  if kind and id and string.find(id, '^%d+%-%d+$') then
+    return kind, id, index, attempts
+  end
   return nil
 end

@@ -14,8 +14,9 @@ export const SCHEDULE_EVENT: readonly URL[] = [
 ];
 /** For `with` of defineScript: whether a lane is still its owner's. */
 export const HOLDS_LEASE = new URL('./holds-lease.lua', import.meta.url);
+/** For `with` of defineScript: the counts of dead letters by fingerprint. */
+export const LETTER_GROUPS = new URL('./letter-groups.lua', import.meta.url);
+/** For `with` of defineScript: the origin of a parked record. */
+export const PARKED_RECORD = new URL('./parked-record.lua', import.meta.url);
 /** For `with` of defineScript: the arrival of the oldest event of each parked list. */
-export const ARRIVALS: readonly URL[] = [
-  new URL('./parked-record.lua', import.meta.url),
-  new URL('./arrivals.lua', import.meta.url),
-];
+export const ARRIVALS: readonly URL[] = [PARKED_RECORD, new URL('./arrivals.lua', import.meta.url)];

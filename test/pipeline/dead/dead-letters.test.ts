@@ -299,7 +299,7 @@ t.test('scripts: letters that are not there change nothing', async (t) => {
     await purgeScript.run(
       bed.connection,
       [keys[0] as string, keys[3] as string],
-      ['f', '1-1', 'a.b', 1, '1-2', 'a.b', 1],
+      ['f', '1-1', 'a.b', 1, 'x', '', '1-2', 'a.b', 1, 'x', ''],
     ),
     0,
   );
