@@ -38,8 +38,11 @@ export interface ConsoleBed {
   readonly millrace: Awaited<ReturnType<typeof connect>>;
   readonly browser: Browser;
   books(fn: string): Promise<Books | undefined>;
-  /** Opens a page whose complaints (policy, scripts, failed loads) fail the test. */
-  page(t: Test, options?: BrowserContextOptions): Promise<Page>;
+  /**
+   * Opens a page whose complaints (policy, scripts, failed loads) fail the test.
+   * @param base start of all addresses that it may load. Default: `url`
+   */
+  page(t: Test, options?: BrowserContextOptions, base?: string): Promise<Page>;
 }
 
 export async function openConsole(
@@ -68,7 +71,7 @@ export async function openConsole(
       const answer = (await (await fetch(`${url}/api/lag`)).json()) as { functions: Books[] };
       return answer.functions.find(({ name }) => name === fn);
     },
-    async page(test, options = {}) {
+    async page(test, options = {}, base = url) {
       const context = await browser.newContext(options);
       test.teardown(() => context.close());
       const page = await context.newPage();
@@ -82,7 +85,7 @@ export async function openConsole(
         void dialog.dismiss();
       });
       page.on('request', (request) => {
-        if (!request.url().startsWith(url)) test.fail(`${page.url()} loads ${request.url()}`);
+        if (!request.url().startsWith(base)) test.fail(`${page.url()} loads ${request.url()}`);
       });
       return page;
     },

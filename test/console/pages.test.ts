@@ -1,5 +1,7 @@
 /** Every page of the console in a real browser: for eyes, keyboards and readers, in three looks. */
-import t from 'tap';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import t, { type Test } from 'tap';
 import { basketChanges, orderOf } from '../../scripts/lab/console-shop.ts';
 import { until } from '../../scripts/lab/until.ts';
 import { BROWSER, openConsole, violations, type ConsoleBed } from './console-bed.ts';
@@ -131,6 +133,19 @@ t.test('the pages in a browser', BROWSER, async (t) => {
     t.match(await page.locator('main').innerText(), /shipping/);
   });
 
+  await t.test('below a path, behind a proxy that takes the path off', async (t) => {
+    const base = await startStrippingProxy(t, url);
+    const page = await bed.page(t, {}, base);
+    await page.goto(`${base}/`);
+    await page.getByText('Live', { exact: true }).waitFor();
+    await page.getByRole('link', { name: 'Parked' }).click();
+    await page.locator('summary', { hasText: 'Run all of mail now' }).click();
+    await page.getByRole('button', { name: 'Run all of mail now' }).click();
+    await page.waitForURL(`${base}/console/parked?function=mail`);
+    await page.getByRole('link', { name: 'Millrace' }).click();
+    await page.waitForURL(`${base}/`);
+  });
+
   await t.test('while Redis is away, the page says so and how to mend it', async (t) => {
     await redis.kill();
     const context = await browser.newContext();
@@ -155,4 +170,25 @@ async function pathsOf(url: string): Promise<string[]> {
     letter.replace('letter?', 'letter/edit?'),
     await first('/console/find?subject=order-1', /(console\/event\?where=[^"]+)"/),
   ];
+}
+
+/** Serves the console below /mill, as a reverse proxy does. Resolves with the address. */
+async function startStrippingProxy(t: Test, url: string): Promise<string> {
+  const proxy = createServer((asked, answer) => {
+    const path = (asked.url ?? '').replace(/^\/mill/, '');
+    const { method, headers } = asked;
+    const onward = request(url + path, { method, headers }, (reply) => {
+      answer.writeHead(reply.statusCode ?? 502, reply.headers);
+      reply.pipe(answer);
+    });
+    onward.on('error', () => answer.destroy());
+    answer.on('close', () => onward.destroy());
+    asked.pipe(onward);
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    proxy.closeAllConnections();
+    proxy.close();
+  });
+  return `http://127.0.0.1:${(proxy.address() as AddressInfo).port}/mill`;
 }
