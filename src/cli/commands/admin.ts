@@ -117,8 +117,9 @@ export async function serveAdmin(
 
 /** Returns a line of the log with its error. */
 function troubleOf(text: string, facts: Readonly<Record<string, unknown>> | undefined): string {
-  const error = facts?.['err'];
-  return error instanceof Error ? `${text}: ${error.message}` : text;
+  const { err, error } = facts ?? {};
+  const told = err instanceof Error ? err.message : error;
+  return typeof told === 'string' ? `${text}: ${told}` : text;
 }
 
 function listen(
