@@ -22,6 +22,9 @@ t.test('a console without Redis serves the reason, and the pages once Redis is b
     t.equal(answer.status, 503);
     return /redis connection: [^<]+/.test(page) && page.includes('millrace doctor');
   });
+  await until('the first attempt is given up, and the page still answers', async () =>
+    (await (await ask('/')).text()).includes('cannot be reached'),
+  );
   t.equal((await ask('/console/assets/console.css')).status, 200);
   t.equal((await ask('/readyz')).status, 503);
   proxy.refuse(false);

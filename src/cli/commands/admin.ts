@@ -16,6 +16,7 @@ import { startAlerts } from '../../admin/start-alerts.ts';
 import { startTrend } from '../../admin/start-trend.ts';
 import { DEFAULT_PORT } from '../../config.ts';
 import { sleep } from '../../core/clock.ts';
+import { MillraceError } from '../../core/errors/millrace-error.ts';
 import type { Deployment } from '../../deployment.ts';
 import type { RatedLag } from '../../lag/rates.ts';
 import { logWith, Millrace } from '../../millrace.ts';
@@ -64,18 +65,21 @@ Examples:
 /**
  * Serves until a signal.
  * @param ready says in a line where the server listens
+ * @param patient whether a server that cannot be reached is asked again without end. Default: the
+ *   command fails
  */
 export async function serveAdmin(
   flags: AdminFlags,
   context: LongRunningContext,
   ready: (url: string) => string,
+  patient = false,
 ): Promise<void> {
   const stop = context.takeStop();
   const environment = context.environment();
   const log = logWith(await createLogger(environment.LOG_LEVEL));
   const readOnly = flags.allowChanges !== true;
   let port = environment.MILLRACE_PORT ?? DEFAULT_PORT;
-  let told = false;
+  let isTold = false;
   while (!stop.first.aborted) {
     let trouble: string | null = null;
     // A server that is away must not keep a person from a page: the page says what is wrong.
@@ -85,8 +89,8 @@ export async function serveAdmin(
       () => context.err(`millrace: Redis does not answer yet: ${ready(waiting.url)} says why`),
       SLOW_MS,
     );
-    const deployment = await context
-      .open({
+    const open = (): Promise<Deployment> =>
+      context.open({
         protoDir: null,
         anew: true,
         log: (level, text, facts) => {
@@ -95,24 +99,48 @@ export async function serveAdmin(
         },
         name: 'admin',
         failFast: 'none',
-      })
-      .finally(() => {
-        clearTimeout(slow);
-        return waiting.close();
       });
+    const told = (error: MillraceError): void => void (trouble = error.message);
+    const opening = patient ? untilOpen(open, told, stop.first) : open();
+    const deployment = await opening.finally(() => {
+      clearTimeout(slow);
+      return waiting.close();
+    });
+    if (deployment === null) return;
     const lag = recentLag(deployment);
     const alerts = flags.alerts === true ? await startAlerts(deployment, lag) : null;
     const trend = flags.alerts === true ? startTrend(deployment, lag) : null;
     const server = await listen(deployment, lag, { port, readOnly });
-    if (!told)
+    if (!isTold)
       context.err(
         `millrace: ready: ${ready(server.url)}${readOnly ? ', read-only' : ''}, ${deployment.ownsServer ? 'embedded server' : deployment.connection.target}`,
       );
-    told = true;
+    isTold = true;
     await untilOtherPartitions(deployment, stop.first);
     await Promise.all([server.close(), alerts?.stop(), trend?.stop()]);
     await deployment.close();
   }
+}
+
+/**
+ * Opens the deployment, again and again. Resolves with null at the signal.
+ * @throws the error of an attempt, where another attempt cures nothing
+ */
+async function untilOpen(
+  open: () => Promise<Deployment>,
+  failed: (error: MillraceError) => void,
+  signal: AbortSignal,
+): Promise<Deployment | null> {
+  while (!signal.aborted) {
+    try {
+      return await open();
+    } catch (error) {
+      if (!(error instanceof MillraceError && error.retryable)) throw error;
+      failed(error);
+    }
+    await sleep(LOOK_MS, signal);
+  }
+  return null;
 }
 
 /** Returns a line of the log with its error. */

@@ -27,5 +27,7 @@ Examples:
   millrace console
   REDIS_URL=rediss://looker:secret@redis.example:6380 MILLRACE_PORT=0 millrace console`,
     )
-    .action((flags: ConsoleFlags) => serveAdmin(flags, context, (url) => `console at ${url}/`));
+    .action((flags: ConsoleFlags) =>
+      serveAdmin(flags, context, (url) => `console at ${url}/`, true),
+    );
 }
