@@ -8,7 +8,7 @@ import { auditedEdit, planEdit, makeEdit } from '../mend/edit-letter.ts';
 import { PayloadCodecs } from '../mend/payload-codecs.ts';
 import type { ReplayFilter, ReplayPace } from '../mend/replay-state.ts';
 import { getDeadLetter, listDeadLetters, type DeadLetter } from '../pipeline/dead/dead-letters.ts';
-import { purgeDeadLetters, type LetterPlace } from '../pipeline/dead/purge.ts';
+import { letterPlaceOf, purgeDeadLetters, type LetterPlace } from '../pipeline/dead/purge.ts';
 import { replayDeadLetter } from '../pipeline/dead/replay.ts';
 import { runAllNow, runUnitNow } from '../pipeline/retry/run-now.ts';
 import { readPartitions, requireFunction } from '../redis/counters.ts';
@@ -172,9 +172,7 @@ export const purgeMany: Action = async (context, form) => {
     if (Number.parseInt(letter.letterId, 10) > Number(before)) continue;
     isRest = places.length === PURGE_MOST;
     if (isRest) break;
-    // The letter's bytes are not kept.
-    const { function: of, partition, letterId, type, events, subject, fingerprint } = letter;
-    places.push({ function: of, partition, letterId, type, events, subject, fingerprint });
+    places.push(letterPlaceOf(letter));
   }
   let now = 0;
   await audited({

@@ -1,4 +1,5 @@
 /** Figures, times and texts as the pages show them. */
+import { shellWord } from '../doctor/shell-word.ts';
 
 /** Returns a whole number with thin spaces between thousands. */
 export function count(value: number): string {
@@ -51,4 +52,10 @@ export function text(value: string, max = 300): string {
 }
 
 /** Returns a word of a command line, quoted for a POSIX shell where needed. */
-export { shellWord } from '../doctor/shell-word.ts';
+export { shellWord };
+
+/** Returns the options of `millrace dlq` that choose the letters of a function, or of its group. */
+export function letterOptions(fn: string, group: string | undefined): string {
+  const ofGroup = group === undefined ? '' : ` --group ${shellWord(group)}`;
+  return `--function ${shellWord(fn)}${ofGroup}`;
+}

@@ -6,6 +6,7 @@ import { monotonicMs } from '../core/clock.ts';
 import { CAUSATION } from '../core/emitted.ts';
 import { entryIdTime, formatPosition } from '../core/position.ts';
 import type { EventPlace } from '../explain/find-event.ts';
+import type { EventHeader } from '../wire/event-header.ts';
 import type { RedisSpace } from '../redis/source.ts';
 import { EntryMerge, type ScannedStream } from './entry-merge.ts';
 import type { TracedEvent } from './event-tree.ts';
@@ -103,7 +104,22 @@ export function correlationOf({
 
 function correlatedOf({ entry, header, type }: EntryEvent): Correlated {
   const { partition, entryId, ordinal, count } = entry;
-  const { id, subject, source, index, position, timeMs, extensions } = header;
+  const { id, subject, index, position } = header;
+  const place = { id, subject, type: entry.type, partition, entryId, index, position };
+  return correlatedAt({ ...place, ordinal, count, inStream: true }, { ...header, type });
+}
+
+/** @param header its attributes; its type is the one that the event names */
+export function correlatedAt(
+  place: EventPlace,
+  {
+    type,
+    source,
+    timeMs,
+    extensions,
+  }: Pick<EventHeader, 'source' | 'timeMs' | 'extensions'> & { readonly type: string },
+): Correlated {
+  const { id, subject, partition, entryId } = place;
   return {
     traced: {
       id,
@@ -111,23 +127,12 @@ function correlatedOf({ entry, header, type }: EntryEvent): Correlated {
       subject,
       source,
       partition,
-      where: formatPosition({ partition, entryId, position }),
+      where: formatPosition(place),
       publishedMs: timeMs > 0 ? timeMs : null,
       appendedMs: entryIdTime(entryId),
       cause: extensions?.[CAUSATION.cause] || null,
       waits: null,
     },
-    place: {
-      id,
-      subject,
-      type: entry.type,
-      partition,
-      entryId,
-      index,
-      position,
-      ordinal,
-      count,
-      inStream: true,
-    },
+    place,
   };
 }

@@ -9,6 +9,7 @@ import { knownTypes, readPartitions, type PartitionState } from '../redis/counte
 import { serverTime } from '../redis/server-time.ts';
 import { buildNodes, lastAppendOf } from './build-tree.ts';
 import {
+  correlatedAt,
   correlationOf,
   scanCorrelated,
   type Correlated,
@@ -266,7 +267,7 @@ async function effectsOf(
   most: number,
   notes: string[],
 ): Promise<Descent> {
-  const descent = new Descent(rootOf(event), most);
+  const descent = new Descent(correlatedAt(event, event), most);
   const scanned = await scanCorrelated(
     parts,
     { correlation: correlationOf(event), fromMs: event.appendedMs, order: 'oldest' },
@@ -278,25 +279,6 @@ async function effectsOf(
   descent.searched = scanned.events;
   if (scanned.end !== 'all') notes.push(`Later effects may be missing: ${endOf(scanned, parts)}`);
   return descent;
-}
-
-function rootOf(event: FoundEvent): Correlated {
-  const { id, type, subject, source, partition, where, timeMs, appendedMs, extensions } = event;
-  return {
-    traced: {
-      id,
-      type,
-      subject,
-      source,
-      partition,
-      where,
-      publishedMs: timeMs > 0 ? timeMs : null,
-      appendedMs,
-      cause: extensions[CAUSATION.cause] || null,
-      waits: null,
-    },
-    place: event,
-  };
 }
 
 /** Returns the events of the tree, each with the functions that read it. */

@@ -1,7 +1,7 @@
 /** `millrace dlq purge`, and the shared parts of all changes of chosen dead letters. */
 import type { Change } from '../../audit/make-audited.ts';
 import { listDeadLetters } from '../../pipeline/dead/dead-letters.ts';
-import { purgeDeadLetters, type LetterPlace } from '../../pipeline/dead/purge.ts';
+import { letterPlaceOf, purgeDeadLetters, type LetterPlace } from '../../pipeline/dead/purge.ts';
 import { audited } from '../audited.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
@@ -67,15 +67,7 @@ export async function purge(
     for await (const letter of listDeadLetters(deployment, filterOf(flags, ids))) {
       seen++;
       events += letter.events;
-      places.push({
-        function: letter.function,
-        partition: letter.partition,
-        letterId: letter.letterId,
-        type: letter.type,
-        events: letter.events,
-        subject: letter.subject,
-        fingerprint: letter.fingerprint,
-      });
+      places.push(letterPlaceOf(letter));
       if (places.length >= PURGE_AT_ONCE) await flush();
       if (seen % PROGRESS_LETTERS === 0) context.err(`millrace: ${plural(seen, 'letter')} so far`);
     }

@@ -16,7 +16,7 @@ import {
   Table,
   TimeAt,
 } from '../parts.tsx';
-import { count, shellWord, text } from '../page-figures.ts';
+import { count, letterOptions, shellWord, text } from '../page-figures.ts';
 import { mayChange, refusalFor } from '../granted.ts';
 
 /** Letters of a page. Each may have some hundred kilobytes. */
@@ -100,9 +100,7 @@ export async function deadOfPage(context: PageContext): Promise<PageContent> {
             </a>
           </p>
         )}
-        <Command
-          line={`millrace dlq list --function ${shellWord(name)}${group === undefined ? '' : ` --group ${shellWord(group)}`}`}
-        />
+        <Command line={`millrace dlq list ${letterOptions(name, group)}`} />
       </>
     ),
   };
@@ -171,7 +169,7 @@ const ReplayMany: FC<{
           {`${count(all)} events go back to ${fn}: first the canary, whose outcomes are awaited, then the others at the rate. The replay stops where more fail than allowed. Only letters that are there now are replayed.`}
         </p>
         <Command
-          line={`millrace dlq replay --function ${shellWord(fn)}${group === undefined ? '' : ` --group ${shellWord(group)}`} --canary 10 --rate 100 --stop-at 5%`}
+          line={`millrace dlq replay ${letterOptions(fn, group)} --canary 10 --rate 100 --stop-at 5%`}
         />
         {mayChange(context, 'operate') ? (
           <form class="find" method="post" action={`${context.root}console/dead/replay-many`}>
@@ -207,7 +205,7 @@ const PurgeMany: typeof ReplayMany = ({ context, fn, group, all }) =>
       action={`${context.root}console/dead/purge-many`}
       allowed={mayChange(context, 'admin')}
       refusal={refusalFor(context, 'admin')}
-      command={`millrace dlq purge --function ${shellWord(fn)}${group === undefined ? '' : ` --group ${shellWord(group)}`} --yes`}
+      command={`millrace dlq purge ${letterOptions(fn, group)} --yes`}
       hidden={{ function: fn, ...(group === undefined ? {} : { group }) }}
       danger
     >

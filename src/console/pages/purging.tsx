@@ -1,7 +1,7 @@
 /** Letters are being discarded, so many at a time: how far it is, and the way on. */
 import type { PageContent, PageContext } from '../page.tsx';
 import { Command, State } from '../parts.tsx';
-import { count, shellWord } from '../page-figures.ts';
+import { count, letterOptions } from '../page-figures.ts';
 
 export interface Purging {
   readonly function: string;
@@ -33,9 +33,7 @@ export function purgingPage({ root }: PageContext, purging: Purging): PageConten
         <p>
           <a href={`${root}console/dead/${encodeURIComponent(fn)}`}>Leave the others</a>
         </p>
-        <Command
-          line={`millrace dlq purge --function ${shellWord(fn)}${group === '' ? '' : ` --group ${shellWord(group)}`} --yes`}
-        />
+        <Command line={`millrace dlq purge ${letterOptions(fn, group || undefined)} --yes`} />
       </>
     ),
   };

@@ -16,6 +16,12 @@ export type LetterPlace = Pick<
   'function' | 'partition' | 'letterId' | 'type' | 'events' | 'subject' | 'fingerprint'
 >;
 
+/** Returns what a purge needs of a letter. The letter's bytes are not among it. */
+export function letterPlaceOf(letter: LetterPlace): LetterPlace {
+  const { function: fn, partition, letterId, type, events, subject, fingerprint } = letter;
+  return { function: fn, partition, letterId, type, events, subject, fingerprint };
+}
+
 /**
  * Deletes letters, in one call to Redis per function and partition. Pass some hundred letters at
  * most.
